@@ -1,0 +1,88 @@
+// What the library and the machine are: versions, threads, features, product rate.
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/randn.h>
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <torch/csrc/api/include/torch/version.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <limits>
+
+#include "../tgo_stamp.h"
+#include "guard.hh"
+
+namespace {
+
+template <size_t N>
+void copy_text(char (&to)[N], const std::string& from) {
+  std::snprintf(to, N, "%s", from.c_str());
+}
+
+// AMX needs the CPU to have it and the kernel to grant its 8 KiB of tile state to this process.
+bool has_amx_bf16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & (1U << 22)) == 0) {
+    return false;
+  }
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+bool has_avx512_bf16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1U << 5)) != 0;
+}
+
+}  // namespace
+
+const char* tgo_stamp() noexcept { return TGO_STAMP; }
+
+tgo_status tgo_describe(tgo_info* out) noexcept {
+  return tgo::guard([&] {
+    tgo_info info{};
+    copy_text(info.torch_version, TORCH_VERSION);
+    copy_text(info.cpu_capability, at::get_cpu_capability());
+    info.threads = at::get_num_threads();
+    info.avx2 = __builtin_cpu_supports("avx2") != 0;
+    info.avx512 = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0;
+    info.avx512_bf16 = has_avx512_bf16();
+    info.amx_bf16 = has_amx_bf16();
+    *out = info;
+  });
+}
+
+tgo_status tgo_set_threads(int32_t threads) noexcept {
+  return tgo::guard([&] {
+    TORCH_CHECK(threads >= 1, "threads must be at least 1, not ", threads);
+    at::set_num_threads(threads);
+    // The control word belongs to a thread: visit each of the pool, with one chunk of work each.
+    at::parallel_for(0, threads, 1, [](int64_t, int64_t) {
+      at::globalContext().setFlushDenormal(true);
+    });
+    at::globalContext().setFlushDenormal(true);
+  });
+}
+
+tgo_status tgo_product_gflops(int32_t dtype, int64_t n, int32_t repeats, double* out) noexcept {
+  return tgo::guard([&] {
+    TORCH_CHECK(n >= 1 && n <= 16384 && repeats >= 1, "n must be in 1 … 16384, repeats at least 1");
+    c10::AutoGradMode mode(false);
+    using clock = std::chrono::steady_clock;
+    const at::Tensor a = at::randn({n, n}).to(tgo::type_of(dtype));
+    const at::Tensor b = at::randn({n, n}).to(tgo::type_of(dtype));
+    at::mm(a, b);
+    double best = std::numeric_limits<double>::infinity();
+    for (int32_t i = 0; i < repeats; i++) {
+      const auto start = clock::now();
+      at::mm(a, b);
+      best = std::min(best, std::chrono::duration<double>(clock::now() - start).count());
+    }
+    *out = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / best / 1e9;
+  });
+}
