@@ -32,8 +32,9 @@ func tempName(path string) string {
 // isTemp reports whether a name is one that tempName makes.
 func isTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
 
-// WriteFileAtomic replaces path with data, durably, or leaves what was there. The folder must exist. The
-// temporary file lies beside path and is removed on failure.
+// WriteFileAtomic replaces path with data, durably, or leaves what was there; no reader ever sees a part of either. (When only
+// the last step fails, the sync of the folder, the new content is there but may not survive a power cut.) The folder must
+// exist. The temporary file lies beside path and is removed on failure.
 func WriteFileAtomic(fsys FS, path string, data []byte) error {
 	temp := tempName(path)
 	err := writeSynced(fsys, temp, data)
@@ -95,7 +96,8 @@ func WriteDirAtomic(fsys FS, dir string, write func(temp string) error) error {
 	return nil
 }
 
-// publishDir gives the synced folder temp its final name and removes what had the name before.
+// publishDir gives the synced folder temp its final name and removes what had the name before, but only once
+// the new name is durable.
 func publishDir(fsys FS, temp, dir string) error {
 	parent := filepath.Dir(dir)
 	there, err := exists(fsys, dir)
@@ -103,24 +105,39 @@ func publishDir(fsys FS, temp, dir string) error {
 		return err
 	}
 	if !there {
-		return errors.Join(fsys.Rename(temp, dir), fsys.SyncDir(parent))
+		if err := fsys.Rename(temp, dir); err != nil {
+			return err
+		}
+		return fsys.SyncDir(parent)
 	}
 	err = fsys.Exchange(temp, dir)
-	if err == nil {
-		return errors.Join(fsys.SyncDir(parent), fsys.RemoveAll(temp))
+	if errors.Is(err, errors.ErrUnsupported) {
+		return replaceDir(fsys, temp, dir)
 	}
-	if !errors.Is(err, errors.ErrUnsupported) {
+	if err != nil {
 		return err
 	}
-	// Without an exchange there is an instant in which neither folder has the name; both are complete all the time.
+	if err := fsys.SyncDir(parent); err != nil {
+		return errors.Join(err, fsys.Exchange(temp, dir)) // the old folder gets its name back
+	}
+	return fsys.RemoveAll(temp)
+}
+
+// replaceDir is for systems that cannot exchange names: there is an instant in which neither folder has the name, while
+// both are complete all the time.
+func replaceDir(fsys FS, temp, dir string) error {
 	old := tempName(dir)
 	if err := fsys.Rename(dir, old); err != nil {
 		return err
 	}
-	if err := fsys.Rename(temp, dir); err != nil {
+	err := fsys.Rename(temp, dir)
+	if err != nil {
 		return errors.Join(err, fsys.Rename(old, dir))
 	}
-	return errors.Join(fsys.SyncDir(parent), fsys.RemoveAll(old))
+	if err := fsys.SyncDir(filepath.Dir(dir)); err != nil {
+		return errors.Join(err, fsys.Rename(dir, temp), fsys.Rename(old, dir))
+	}
+	return fsys.RemoveAll(old)
 }
 
 // syncTree makes dir and all below it durable.

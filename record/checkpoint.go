@@ -97,6 +97,10 @@ func SaveCheckpoint(fsys FS, runDir string, step int64, meta CheckpointMeta, wri
 	if err := MkdirAll(fsys, parent); err != nil {
 		return fmt.Errorf("save checkpoint %d: %w", step, err)
 	}
+	// The folder of checkpoints may be there without being durable: made by a process that was killed before its sync.
+	if err := fsys.SyncDir(runDir); err != nil {
+		return failIO(err, "save checkpoint %d", step)
+	}
 	if kept, err := keepExisting(fsys, final, meta); kept || err != nil {
 		return err
 	}

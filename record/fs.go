@@ -167,6 +167,23 @@ func MkdirAll(fsys FS, dir string) error {
 	return nil
 }
 
+// syncParents makes the names durable that lead to a run's folder: runs/<grid>/<run>. They may be there and yet not be
+// durable, when whoever made them was killed before the sync. Parents that may not be read are somebody else's.
+func syncParents(fsys FS, dir string) error {
+	for range 3 {
+		err := fsys.SyncDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrPermission) {
+			return failIO(err, "sync %s", dir)
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			break
+		}
+		dir = parent
+	}
+	return nil
+}
+
 // exists reports whether there is something under name.
 func exists(fsys FS, name string) (bool, error) {
 	_, err := fsys.Lstat(name)

@@ -39,15 +39,13 @@ type Journal struct {
 // is whole but for its end gets it.
 func OpenJournal(fsys FS, path string) (*Journal, error) {
 	j := &Journal{fsys: fsys, path: path}
-	there, err := exists(fsys, path)
-	if err == nil {
-		const flags = os.O_RDWR | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
-		j.file, err = fsys.OpenFile(path, flags, FileMode)
-	}
-	if err != nil {
+	const flags = os.O_RDWR | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
+	var err error
+	if j.file, err = fsys.OpenFile(path, flags, FileMode); err != nil {
 		return nil, failIO(err, "open journal")
 	}
-	if err = j.repair(); err == nil && !there {
+	if err = j.repair(); err == nil {
+		// Even when the file was there: its maker may have been killed before the name was durable.
 		err = fsys.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -18,8 +19,38 @@ func sortedSteps(steps []int64) []int64 {
 // LatestCheckpoint returns the newest checkpoint that verifies, or nil when the run has none. Damaged ones are renamed to
 // *.broken, kept for inspection, and reported. The error is a Failure: BadData when there were checkpoints and
 // none of them is whole, Mismatch when the newest was written by a newer program, IO when one cannot be read
-// (it may be whole: nothing older is taken in its place). The caller must own the run.
+// (it may be whole: nothing older is taken in its place). The caller must own the run; others use FindCheckpoint.
 func LatestCheckpoint(fsys FS, runDir string) (*Checkpoint, []Problem, error) {
+	return newestWhole(fsys, runDir, func(dir string) (string, error) {
+		aside, err := quarantine(fsys, dir)
+		return "; set aside as " + filepath.Base(aside), err
+	})
+}
+
+// findTries is how often FindCheckpoint looks again while the owner of the run prunes.
+const findTries = 5
+
+// FindCheckpoint is LatestCheckpoint for those who do not own the run: it changes nothing, and the run may be training
+// and pruning meanwhile.
+func FindCheckpoint(fsys FS, runDir string) (*Checkpoint, []Problem, error) {
+	vanished := errors.New("removed by its owner")
+	for try := 1; ; try++ {
+		c, problems, err := newestWhole(fsys, runDir, func(dir string) (string, error) {
+			there, err := exists(fsys, dir)
+			if err == nil && !there {
+				err = vanished
+			}
+			return "", err
+		})
+		if !errors.Is(err, vanished) || try == findTries {
+			return c, problems, err
+		}
+	}
+}
+
+// newestWhole returns the newest checkpoint that verifies; damaged deals with each folder that does not, and returns what
+// to add to its Problem.
+func newestWhole(fsys FS, runDir string, damaged func(dir string) (string, error)) (*Checkpoint, []Problem, error) {
 	steps, err := Checkpoints(fsys, runDir)
 	if err != nil {
 		return nil, nil, err
@@ -34,11 +65,11 @@ func LatestCheckpoint(fsys FS, runDir string) (*Checkpoint, []Problem, error) {
 		if CodeOf(err) != BadData {
 			return nil, problems, err
 		}
-		aside, moveErr := quarantine(fsys, dir)
-		if moveErr != nil {
-			return nil, problems, moveErr
+		note, damagedErr := damaged(dir)
+		if damagedErr != nil {
+			return nil, problems, damagedErr
 		}
-		problems = append(problems, Problem{Path: dir, What: fmt.Sprintf("%v; set aside as %s", err, filepath.Base(aside))})
+		problems = append(problems, Problem{Path: dir, What: err.Error() + note})
 	}
 	if len(problems) > 0 {
 		return nil, problems, Fail(BadData, "%s: none of its %d checkpoints is whole (%s): start the run anew in another folder, or restore one",

@@ -139,6 +139,9 @@ func Create(fsys FS, dir string, info Info, configGiven, configResolved []byte) 
 			return nil, err
 		}
 	}
+	if err := syncParents(fsys, dir); err != nil {
+		return nil, err
+	}
 	old, err := OpenFS(fsys, dir)
 	switch {
 	case err == nil && old.Info.ID != info.ID:
@@ -150,7 +153,13 @@ func Create(fsys FS, dir string, info Info, configGiven, configResolved []byte) 
 		name string
 		data []byte
 	}{{ConfigFile, configGiven}, {ResolvedFile, configResolved}} {
-		if err := writeMissing(fsys, filepath.Join(dir, file.name), file.data); err != nil {
+		path := filepath.Join(dir, file.name)
+		if old != nil {
+			err = writeMissing(fsys, path, file.data)
+		} else {
+			err = WriteFileAtomic(fsys, path, file.data)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -251,29 +260,29 @@ type State string
 
 // The states of a run.
 const (
-	Planned     State = "planned" // a folder, but no training yet
-	Running     State = "running" // a process owns it
-	Done        State = "done"
-	StateFailed State = "failed"  // ended with an error that a new start does not cure by itself
-	Interrupted State = "stopped" // began, has no owner and no end: start it again
+	StatePlanned State = "planned" // a folder, but no training yet
+	StateRunning State = "running" // a process owns it
+	StateDone    State = "done"
+	StateFailed  State = "failed"  // ended with an error that a new start does not cure by itself
+	StateStopped State = "stopped" // began, has no owner and no end: start it again
 )
 
 // State tells where the run stands, from its marks, its lock and its records.
 func (r *Run) State() State {
 	if r.has(DoneFile) {
-		return Done
+		return StateDone
 	}
 	if _, held := Holder(r.Dir); held {
-		return Running
+		return StateRunning
 	}
 	if r.has(FailedFile) {
 		return StateFailed
 	}
 	steps, err := Checkpoints(r.fsys, r.Dir)
 	if err == nil && len(steps) == 0 && r.empty(EventsFile) && r.empty(MetricsFile) {
-		return Planned
+		return StatePlanned
 	}
-	return Interrupted
+	return StateStopped
 }
 
 func (r *Run) has(name string) bool {
