@@ -18,11 +18,14 @@ func FlatNorm(flat Tensor) (float64, error) {
 func FlatRound(values, copy16 Tensor) error { return check(C.tgo_flat_round(values.p, copy16.p)) }
 
 // Segment is one stretch of the flat buffers and the decay of its parameters. Its layout is
-// tgo_segment's; a test compares them.
+// tgo_segment's.
 type Segment struct {
 	Offset, Length int64
 	WeightDecay    float64
 }
+
+// Does not compile when the two layouts differ in size.
+var _ [C.sizeof_tgo_segment]byte = [unsafe.Sizeof(Segment{})]byte{}
 
 // AdamW holds the numbers of one update.
 type AdamW struct {
