@@ -18,15 +18,16 @@ import (
 const CheckpointsDir = "checkpoints"
 
 // writeBuffer gathers small writes; larger ones pass through.
-const writeBuffer = 256 << 10
+const writeBuffer = 64 << 10
 
 // CheckpointDir is a checkpoint that is being written.
 type CheckpointDir struct {
-	fsys  FS
-	dir   string
-	files []CheckpointFile
-	bytes int64
-	err   error // the first failure: it fails the save even when the callback ignores it
+	fsys   FS
+	dir    string
+	files  []CheckpointFile
+	bytes  int64
+	buffer *bufio.Writer // one for all files, one after the other
+	err    error         // the first failure: it fails the save even when the callback ignores it
 }
 
 // WriteFile writes the file name of the checkpoint. The bytes are hashed while they pass, and the file is
@@ -48,10 +49,10 @@ func (d *CheckpointDir) writeFile(name string, write func(io.Writer) error) erro
 		return err
 	}
 	sink := &hashingWriter{to: f, sum: sha256.New(), total: &d.bytes}
-	buffer := bufio.NewWriterSize(sink, writeBuffer)
-	err = write(buffer)
+	d.buffer.Reset(sink)
+	err = write(d.buffer)
 	if err == nil {
-		err = buffer.Flush()
+		err = d.buffer.Flush()
 	}
 	if err == nil {
 		err = f.Sync()
@@ -107,7 +108,7 @@ func SaveCheckpoint(fsys FS, runDir string, step int64, meta CheckpointMeta, wri
 	if err := Need(fsys, parent, meta.Bytes, fmt.Sprintf("checkpoint %d", step)); err != nil {
 		return err
 	}
-	d := &CheckpointDir{fsys: fsys, dir: tempName(final)}
+	d := &CheckpointDir{fsys: fsys, dir: tempName(final), buffer: bufio.NewWriterSize(nil, writeBuffer)}
 	err := fsys.Mkdir(d.dir, DirMode)
 	if err == nil {
 		err = d.fill(step, meta, write)

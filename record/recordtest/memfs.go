@@ -30,7 +30,7 @@ type MemFS struct {
 
 	ops     int
 	written int64
-	names   []string
+	names   []operation
 	died    bool
 
 	failAt     int
@@ -45,6 +45,9 @@ type MemFS struct {
 }
 
 var _ record.FS = (*MemFS)(nil)
+
+// operation is one that was begun.
+type operation struct{ kind, path string }
 
 // node is a file or folder.
 type node struct {
@@ -112,7 +115,7 @@ func (m *MemFS) OpName(n int) string {
 	if n < 1 || n > len(m.names) {
 		return ""
 	}
-	return m.names[n-1]
+	return m.names[n-1].kind + " " + m.names[n-1].path
 }
 
 // Restart is the next process after the death of the last: faults are cleared, handles dead, all that was written is there.
@@ -257,7 +260,7 @@ func (m *MemFS) begin(op, name string) error {
 		return ErrDied
 	}
 	m.ops++
-	m.names = append(m.names, op+" "+name)
+	m.names = append(m.names, operation{op, name})
 	if m.ops == m.dieAt {
 		m.died = true
 		return ErrDied

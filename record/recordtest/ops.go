@@ -349,10 +349,11 @@ func (h *handle) Write(p []byte) (int, error) {
 		n, err = left, ErrDied
 		h.fsys.died = true
 	}
-	if grow := h.at + n - int64(len(h.node.data)); grow > 0 {
-		h.node.data = append(h.node.data, make([]byte, grow)...)
+	if h.at > int64(len(h.node.data)) { // the file was made shorter under the handle
+		h.node.data = append(h.node.data, make([]byte, h.at-int64(len(h.node.data)))...)
 	}
-	copy(h.node.data[h.at:], p[:n])
+	over := copy(h.node.data[h.at:], p[:n])
+	h.node.data = append(h.node.data, p[over:n]...)
 	h.at += n
 	h.fsys.written += n
 	return int(n), err
