@@ -1,21 +1,21 @@
 // Causal grouped-query attention.
 //
 // Forward is ATen's blocked kernel, which also gives each row's log-sum-exp. Its backward is many
-// times slower in bfloat16 than its arithmetic needs, so backward is written here: the scores are
-// made again in blocks of query rows, which see only the keys up to their own end, and all of it
-// runs in float32 whatever the inputs are:
+// times slower in bfloat16 than its arithmetic needs, so backward is written here. The scores are
+// made again in blocks of query rows, which see only the keys up to their own end:
 //   P  = exp(scale · Q Kᵀ − lse), zero above the diagonal
 //   dV = Pᵀ dO      dP = dO Vᵀ      D = rowsum(dO · O)
 //   dS = scale · P · (dP − D)       dQ = dS K      dK = dSᵀ Q
+// Scores are float32, so that P sums to one as it did forward; the other products run in the type
+// of the inputs.
 //
 // Letters: B sequences, T time, H query heads in G groups of R = H / G, E head size. Inside
 // backward a group's R heads lie one after the other, so that its keys meet all of them in one
 // product: Q, O, dO are [B·G, R, T, E] and K, V are [B·G, T, E].
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/baddbmm.h>
 #include <ATen/ops/bmm.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/zeros.h>
 
@@ -29,37 +29,38 @@ namespace {
 // Query rows to a block, and the largest number of scores held at once.
 constexpr int64_t kBlockRows = 128, kScores = 2 << 20;
 
-// Turns scores S and products dP, both [heads · block, keys], into P and dS in place. Row r of a
-// head is query first + r % block and sees keys up to itself.
+// Where a block of rows stands: row r of a head is query first + r % block and sees keys up to
+// itself.
 struct ScoreBlock {
-  int64_t rows, block, keys, first;
+  int64_t block, keys, first;
   float scale;
 };
 
-TGO_KERNEL void scores_back(float* s, float* dp, const float* lse, const float* d, int64_t from,
-                            int64_t to, ScoreBlock b) {
+// From scores s and products dp, both [rows, keys], to P in p and dS in place of dp.
+template <class X>
+TGO_KERNEL void scores_back(const float* s, X* p, X* dp, const float* lse, const float* d,
+                            int64_t from, int64_t to, ScoreBlock b) {
   for (int64_t row = from; row < to; row++) {
-    float* p = s + row * b.keys;
-    float* ds = dp + row * b.keys;
+    const float* score = s + row * b.keys;
+    X* prob = p + row * b.keys;
+    X* ds = dp + row * b.keys;
     const int64_t seen = b.first + row % b.block + 1;
     const float l = lse[row], dot = d[row];
 #pragma omp simd
     for (int64_t i = 0; i < seen; i++) {
-      const float e = exp_(p[i] * b.scale - l);
-      p[i] = e;
-      ds[i] = b.scale * e * (ds[i] - dot);
+      const float e = exp_(score[i] * b.scale - l);
+      store(prob[i], e);
+      store(ds[i], b.scale * e * (load(ds[i]) - dot));
     }
-    for (int64_t i = seen; i < b.keys; i++) {
-      p[i] = 0;
-      ds[i] = 0;
-    }
+    std::fill(prob + seen, prob + b.keys, X(0));
+    std::fill(ds + seen, ds + b.keys, X(0));
   }
 }
 
-// [B, T, H, E] → [B·G, R, T, E] float32.
+// [B, T, H, E] → [B·G, R, T, E].
 at::Tensor by_group(const at::Tensor& x, int64_t groups) {
   const int64_t batch = x.size(0), time = x.size(1), heads = x.size(2), size = x.size(3);
-  return x.transpose(1, 2).to(at::kFloat).reshape({batch * groups, heads / groups, time, size});
+  return x.transpose(1, 2).reshape({batch * groups, heads / groups, time, size});
 }
 
 // [B·G, R, T, E] → [B, T, H, E] in the given type.
@@ -78,7 +79,8 @@ at::Tensor repeat_groups(const at::Tensor& x, int64_t heads) {
 }
 
 struct Saved {
-  at::Tensor q, o, dout, k, v, lse, d;  // float32, by group; lse and d [B·G, R, T]
+  at::Tensor q, dout, k, v;  // by group
+  at::Tensor lse, d;         // [B·G, R, T] float32
   float scale;
 };
 
@@ -98,19 +100,21 @@ void block_back(const Saved& a, Gradients* out, int64_t g, int64_t n, int64_t fi
     return x.narrow(0, g, n).narrow(2, first, block).contiguous();
   };
   const at::Tensor q = rows(a.q), dout = rows(a.dout), k = seen(a.k), v = seen(a.v);
-  at::Tensor s = at::bmm(q, k.transpose(1, 2));
-  at::Tensor dp = at::bmm(dout, v.transpose(1, 2));
+  const at::Tensor s = at::bmm(q.to(at::kFloat), k.to(at::kFloat).transpose(1, 2));
+  at::Tensor dp = at::bmm(dout, v.transpose(1, 2)), p = at::empty_like(dp);
   const at::Tensor lse = numbers(a.lse), d = numbers(a.d);
-  const ScoreBlock b{n * heads * block, block, keys, first, a.scale};
-  for_rows(b.rows, keys, [&](int64_t from, int64_t to) {
-    scores_back(s.mutable_data_ptr<float>(), dp.mutable_data_ptr<float>(),
-                lse.const_data_ptr<float>(), d.const_data_ptr<float>(), from, to, b);
+  const ScoreBlock b{block, keys, first, a.scale};
+  by_type(p.scalar_type(), "attention", [&](auto* t) {
+    using X = std::remove_pointer_t<decltype(t)>;
+    for_rows(n * heads * block, keys, [&](int64_t from, int64_t to) {
+      scores_back(s.const_data_ptr<float>(), p.mutable_data_ptr<X>(), dp.mutable_data_ptr<X>(),
+                  lse.const_data_ptr<float>(), d.const_data_ptr<float>(), from, to, b);
+    });
   });
   out->dq.narrow(0, g, n).narrow(2, first, block).copy_(
       at::bmm(dp, k).view({n, heads, block, size}));
-  at::Tensor dk = seen(out->dk), dv = seen(out->dv);
-  dk.baddbmm_(dp.transpose(1, 2), q);
-  dv.baddbmm_(s.transpose(1, 2), dout);
+  seen(out->dk).add_(at::bmm(dp.transpose(1, 2), q));
+  seen(out->dv).add_(at::bmm(p.transpose(1, 2), dout));
 }
 
 class Attention : public Function<Attention> {
@@ -130,14 +134,16 @@ class Attention : public Function<Attention> {
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &lse = saved[4];
     const int64_t batch = q.size(0), time = q.size(1), heads = q.size(2), groups = k.size(2);
     const int64_t size = q.size(3), many = batch * groups, each = heads / groups;
-    Saved a{by_group(q, groups), by_group(out, groups), by_group(grads[0], groups),
-            by_group(k, groups).squeeze(1), by_group(v, groups).squeeze(1),
-            lse.to(at::kFloat).reshape({many, each, time}), at::Tensor(),
-            1.0F / std::sqrt(static_cast<float>(size))};
-    a.d = a.dout.mul(a.o).sum(-1);
-    Gradients g{at::empty({many, each, time, size}, at::kFloat),
-                at::zeros({many, time, size}, at::kFloat),
-                at::zeros({many, time, size}, at::kFloat)};
+    const at::Tensor dout = by_group(grads[0], groups);
+    const Saved a{by_group(q, groups),
+                  dout,
+                  by_group(k, groups).squeeze(1),
+                  by_group(v, groups).squeeze(1),
+                  lse.to(at::kFloat).reshape({many, each, time}),
+                  dout.to(at::kFloat).mul(by_group(out, groups)).sum(-1),
+                  1.0F / std::sqrt(static_cast<float>(size))};
+    Gradients g{at::empty_like(a.q), at::zeros(a.k.sizes(), at::kFloat),
+                at::zeros(a.k.sizes(), at::kFloat)};
     for (int64_t first = 0; first < time; first += kBlockRows) {
       const int64_t block = std::min(kBlockRows, time - first);
       const int64_t step = std::clamp<int64_t>(kScores / (each * block * (first + block)), 1, many);
