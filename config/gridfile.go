@@ -1,0 +1,290 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// LoadGrid reads a grid. scale names one of its scales, "" none. Sets and env are layers above the base configuration and
+// the grid's own set, for every cell; a key that is an axis, or the seed, cannot be set there. The error is as of Load.
+func LoadGrid(file, scale string, sets, env []string) (Grid, error) {
+	data, err := readFile(file)
+	if err != nil {
+		return Grid{}, err
+	}
+	g := &gridReader{grid: Grid{File: file, Scale: scale, table: newTable()}, problems: &Problems{}}
+	g.reader = &reader{table: g.grid.table, problems: g.problems, source: file, inFile: true}
+	g.set, g.scaleSet = layer{}, layer{}
+	top := g.reader.document(data)
+	if top == nil {
+		if len(*g.problems) == 0 {
+			g.problems.add(Problem{Source: file, What: "is empty", Allowed: "name, base, axes, seeds, …"})
+		}
+		return Grid{}, g.problems.err()
+	}
+	g.top(top)
+	g.choose(top)
+	if err := g.compose(sets, env); err != nil {
+		return Grid{}, err
+	}
+	if err := g.problems.err(); err != nil {
+		return Grid{}, err
+	}
+	return g.grid, nil
+}
+
+// gridReader collects a grid from its file.
+type gridReader struct {
+	grid     Grid
+	reader   *reader
+	problems *Problems
+	set      layer // of the grid
+	scaleSet layer // of the chosen scale
+	scaleAt  origin
+	axesAt   map[string]origin
+}
+
+func gridKeys() []string {
+	return []string{"name", "claim", "base", "axes", "seeds", "set", "finetune", "evaluate", "analyze", "figures", "scales"}
+}
+
+// pairs calls visit for each key of a mapping and reports the other shapes.
+func (g *gridReader) pairs(n *yaml.Node, path string, visit func(key, value *yaml.Node)) {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		g.reader.report(n, path, "is not a section", "key: value lines")
+		return
+	}
+	g.reader.unique(n, path)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Kind == yaml.ScalarNode {
+			visit(n.Content[i], n.Content[i+1])
+		}
+	}
+}
+
+func (g *gridReader) top(top *yaml.Node) {
+	g.pairs(top, "", func(key, value *yaml.Node) {
+		switch key.Value {
+		case "name":
+			g.grid.Name = g.text("name", value, isName, "1 to 64 letters, digits and . _ = -, the first a letter or digit")
+		case "claim":
+			g.grid.Claim = g.text("claim", value, isPath, "a sentence")
+		case "finetune":
+			g.finetune(value)
+		case "evaluate":
+			g.evaluate(value)
+		case "analyze":
+			g.grid.Analyze = g.words("analyze", value, func(s string) bool { return slices.Contains([]string{"probes", "rank", "gap"}, s) }, "probes | rank | gap")
+		case "base", "axes", "seeds", "set", "figures":
+			g.shared("", key.Value, value, g.set)
+		case "scales":
+			g.scales(value)
+		default:
+			g.reader.unknownIn(key, "", gridKeys())
+		}
+	})
+	if g.grid.Name == "" && !g.mentioned("name") {
+		g.problems.add(Problem{Source: g.grid.File, Path: "name", What: "is missing", Allowed: "the name of the grid"})
+	}
+}
+
+// mentioned tells whether a problem is about path already.
+func (g *gridReader) mentioned(path string) bool {
+	return slices.ContainsFunc(*g.problems, func(p Problem) bool { return p.Path == path })
+}
+
+// shared reads the keys that a grid and a scale have in common.
+func (g *gridReader) shared(prefix, name string, value *yaml.Node, set layer) {
+	path := join(prefix, name)
+	switch name {
+	case "base":
+		if base := g.text(path, value, func(s string) bool { return s != "" && isPath(s) }, "a path, relative to this file"); base != "" {
+			g.grid.Base = g.relative(base)
+		}
+	case "axes":
+		g.axes(path, value)
+	case "seeds":
+		g.seeds(path, value)
+	case "set":
+		if value.Kind != yaml.MappingNode {
+			g.reader.report(value, path, "is not a section", "keys of the configuration with their values")
+			return
+		}
+		g.reader.fromMapping(set, value, "", true)
+		g.reader.contradictions(set)
+	case "figures":
+		g.grid.Figures = g.words(path, value, isName, "names of figures")
+	}
+}
+
+// relative resolves a path that stands in the grid file.
+func (g *gridReader) relative(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(filepath.Dir(g.grid.File), path)
+}
+
+// text reads a text and gives "" after a problem.
+func (g *gridReader) text(path string, n *yaml.Node, valid func(string) bool, allowed string) string {
+	v, ok := g.reader.text(field{path: path, kind: text, valid: valid, allowed: allowed}, path, n)
+	if !ok {
+		return ""
+	}
+	return v.(string)
+}
+
+func (g *gridReader) words(path string, n *yaml.Node, valid func(string) bool, allowed string) []string {
+	v, ok := g.reader.texts(field{path: path, kind: texts, valid: valid, allowed: allowed}, n)
+	if !ok {
+		return nil
+	}
+	return v.([]string)
+}
+
+// axes reads the axes in their order; an axis that is there already gets the new values.
+func (g *gridReader) axes(path string, n *yaml.Node) {
+	if g.axesAt == nil {
+		g.axesAt = make(map[string]origin)
+	}
+	g.pairs(n, path, func(key, value *yaml.Node) {
+		full := join(path, plain(key.Value))
+		f, ok := g.grid.table.find(key.Value)
+		switch {
+		case !ok:
+			g.unknownKey(key, full)
+			return
+		case key.Value == "seed":
+			g.reader.report(key, full, "is no axis", "seeds: [1, 2, 3]")
+			return
+		case key.Value == "name":
+			g.reader.report(key, full, "is no axis: the name is not part of what a run is", "another key")
+			return
+		}
+		axis, ok := g.axis(f, full, value)
+		if !ok {
+			return
+		}
+		g.axesAt[axis.Key] = g.reader.at(key)
+		if i := slices.IndexFunc(g.grid.Axes, func(a Axis) bool { return a.Key == axis.Key }); i >= 0 {
+			g.grid.Axes[i] = axis
+			return
+		}
+		g.grid.Axes = append(g.grid.Axes, axis)
+	})
+}
+
+func (g *gridReader) unknownKey(key *yaml.Node, path string) {
+	problem := g.reader.at(key).problem(path, "", "unknown key of a configuration", "")
+	if problem.Near = nearestPath(key.Value, g.grid.table.paths()); problem.Near == "" {
+		problem.Allowed = "the keys that `plasticity config show` lists"
+	}
+	g.problems.add(problem)
+}
+
+// axis reads the values of one axis.
+func (g *gridReader) axis(f field, path string, n *yaml.Node) (Axis, bool) {
+	axis := Axis{Key: f.path}
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 || len(n.Content) > maxList {
+		g.reader.report(n, path, "is not a list of 1 to "+strconv.Itoa(maxList)+" values", "a list, each "+f.wanted())
+		return axis, false
+	}
+	good := true
+	for i, element := range n.Content {
+		named := f
+		named.path = fmt.Sprintf("%s[%d]", path, i)
+		v, ok := g.reader.value(named, element)
+		if !ok {
+			good = false
+			continue
+		}
+		word := canonical(v)
+		if at := slices.Index(axis.Values, word); at >= 0 {
+			g.reader.report(element, named.path, fmt.Sprintf("is the same value as %s[%d]", path, at), "each value once")
+			good = false
+			continue
+		}
+		axis.Values = append(axis.Values, word)
+		axis.settings = append(axis.settings, setting{v, g.reader.at(element)})
+	}
+	return axis, good
+}
+
+func (g *gridReader) seeds(path string, n *yaml.Node) {
+	f, _ := g.grid.table.find("seed")
+	axis, ok := g.axis(f, path, n)
+	if !ok {
+		return
+	}
+	g.grid.Seeds = nil
+	for _, s := range axis.settings {
+		g.grid.Seeds = append(g.grid.Seeds, s.value.(int64))
+	}
+}
+
+func (g *gridReader) finetune(n *yaml.Node) {
+	if n.Kind != yaml.SequenceNode {
+		g.reader.report(n, "finetune", "is not a list", "a list of {task: NAME, config: PATH}")
+		return
+	}
+	for i, element := range n.Content {
+		path, entry := fmt.Sprintf("finetune[%d]", i), FinetuneEntry{}
+		if element.Kind != yaml.MappingNode {
+			g.reader.report(element, path, "is not an entry", "{task: NAME, config: PATH}")
+			continue
+		}
+		g.pairs(element, path, func(key, value *yaml.Node) {
+			switch key.Value {
+			case "task":
+				entry.Task = g.text(path+".task", value, isName, "the name of a task")
+			case "config":
+				entry.Config = g.text(path+".config", value, func(s string) bool { return s != "" && isPath(s) }, "a path, relative to this file")
+			default:
+				g.reader.unknownIn(key, path, []string{"task", "config"})
+			}
+		})
+		if entry.Task == "" || entry.Config == "" {
+			g.reader.report(element, path, "needs task and config", "{task: NAME, config: PATH}")
+			continue
+		}
+		entry.Config = g.relative(entry.Config)
+		g.grid.Finetune = append(g.grid.Finetune, entry)
+	}
+}
+
+func (g *gridReader) evaluate(n *yaml.Node) {
+	g.pairs(n, "evaluate", func(key, value *yaml.Node) {
+		if key.Value != "samples" {
+			g.reader.unknownIn(key, "evaluate", []string{"samples"})
+			return
+		}
+		if v, ok := g.reader.integer(field{path: "evaluate.samples", kind: integer, min: 1, max: 1024}, value); ok {
+			g.grid.Evaluate.Samples = int(v.(int64))
+		}
+	})
+}
+
+// unknownIn is unknown for names that are not keys of a configuration.
+func (r *reader) unknownIn(key *yaml.Node, path string, names []string) {
+	problem := r.at(key).problem(join(path, plain(key.Value)), "", "unknown key", "")
+	if near := nearest(key.Value, names); near != "" {
+		problem.Near = join(path, near)
+	} else {
+		problem.Allowed = choices(names)
+	}
+	r.problems.add(problem)
+}
+
+func asProblems(err error) (*Problems, bool) {
+	var list *Problems
+	ok := errors.As(err, &list)
+	return list, ok
+}

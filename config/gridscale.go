@@ -1,0 +1,139 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func scaleKeys() []string { return []string{"base", "axes", "seeds", "set", "figures"} }
+
+// scales notes the names of the scales and checks those that were not chosen, too: a grid is right or wrong as a whole.
+func (g *gridReader) scales(n *yaml.Node) {
+	g.pairs(n, "scales", func(key, value *yaml.Node) {
+		if !isName(key.Value) {
+			g.reader.report(key, "scales", "is no name of a scale", "smoke, laptop, paper")
+			return
+		}
+		g.grid.Scales = append(g.grid.Scales, key.Value)
+		if key.Value == g.grid.Scale {
+			return // choose reads it, above everything else
+		}
+		other := &gridReader{grid: Grid{File: g.grid.File, table: g.grid.table}, reader: g.reader, problems: g.problems}
+		other.scale(join("scales", key.Value), value, layer{})
+	})
+}
+
+func (g *gridReader) scale(path string, n *yaml.Node, set layer) {
+	g.pairs(n, path, func(key, value *yaml.Node) {
+		if !slices.Contains(scaleKeys(), key.Value) {
+			problem := g.reader.at(key).problem(join(path, plain(key.Value)), "", "unknown key", choices(scaleKeys()))
+			if _, ok := g.grid.table.find(key.Value); ok || len(g.grid.table.section(key.Value)) > 0 {
+				problem.Allowed = fmt.Sprintf("keys of the configuration go below set: {%s: …}", key.Value)
+			}
+			g.problems.add(problem)
+			return
+		}
+		g.shared(path, key.Value, value, set)
+	})
+}
+
+// choose applies the chosen scale over what the grid says.
+func (g *gridReader) choose(top *yaml.Node) {
+	if g.grid.Scale == "" {
+		return
+	}
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		if top.Content[i].Value != "scales" || top.Content[i+1].Kind != yaml.MappingNode {
+			continue
+		}
+		scales := top.Content[i+1].Content
+		for k := 0; k+1 < len(scales); k += 2 {
+			if scales[k].Value == g.grid.Scale {
+				g.scale(join("scales", g.grid.Scale), scales[k+1], g.scaleSet)
+				g.grid.Name += "-" + g.grid.Scale
+				return
+			}
+		}
+	}
+	allowed := "no scale: the grid has none"
+	if len(g.grid.Scales) > 0 {
+		allowed = strings.Join(g.grid.Scales, ", ")
+	}
+	g.problems.add(Problem{Source: "--scale", Value: quoted(g.grid.Scale), What: "is no scale of " + g.grid.File, Allowed: allowed, Near: nearest(g.grid.Scale, g.grid.Scales)})
+}
+
+// compose reads the base configuration and puts the layers together; the error is that of a base that cannot be read.
+func (g *gridReader) compose(sets, env []string) error {
+	t := g.grid.table
+	g.missing()
+	base := layer{}
+	if g.grid.Base != "" {
+		data, err := readFile(g.grid.Base)
+		if err != nil {
+			return err
+		}
+		base = t.fileLayer(g.grid.Base, data, g.problems)
+	}
+	flags, vars := t.setLayer(sets, g.problems), t.envLayer(env, g.problems)
+	for _, l := range []layer{g.set, g.scaleSet, vars, flags} {
+		g.clash(l)
+	}
+	for _, keys := range exclusive() {
+		var axes []string
+		for _, a := range g.grid.Axes {
+			if slices.Contains(keys, a.Key) {
+				axes = append(axes, a.Key)
+			}
+		}
+		if len(axes) > 1 {
+			g.problems.add(g.axesAt[axes[1]].problem("axes: "+strings.Join(axes, " and "), "", "exclude each other", "one of "+strings.Join(keys, ", ")))
+		}
+	}
+	g.grid.layers = []layer{base, g.set, g.scaleSet, vars, flags}
+	return nil
+}
+
+func (g *gridReader) missing() {
+	for _, need := range []struct {
+		there bool
+		path  string
+		what  string
+	}{
+		{g.grid.Base != "", "base", "the base configuration, relative to this file"},
+		{len(g.grid.Axes) > 0, "axes", "keys of the configuration with lists of values"},
+		{len(g.grid.Seeds) > 0, "seeds", "a list such as [1, 2, 3]"},
+	} {
+		begun := slices.ContainsFunc(*g.problems, func(p Problem) bool { return strings.Contains(p.Path, need.path) })
+		if !need.there && !begun {
+			g.problems.add(Problem{Source: g.grid.File, Path: need.path, What: "is missing", Allowed: need.what})
+		}
+	}
+}
+
+// clash reports keys of a layer that the axes or the seeds decide.
+func (g *gridReader) clash(l layer) {
+	for _, f := range g.grid.table {
+		s, ok := l[f.path]
+		if !ok {
+			continue
+		}
+		if f.path == "seed" {
+			g.problems.add(s.at.problem(f.path, canonical(s.value), "is decided by the seeds of the grid", "seeds: […] in "+g.grid.File))
+		}
+		for _, axis := range g.grid.Axes {
+			if axis.Key == f.path || rivals(axis.Key, f.path) {
+				g.problems.add(s.at.problem(f.path, canonical(s.value), "is decided by the axis "+axis.Key, "other values in the axes of "+g.grid.File))
+			}
+		}
+	}
+}
+
+// rivals tells whether two keys exclude each other.
+func rivals(a, b string) bool {
+	return a != b && slices.ContainsFunc(exclusive(), func(keys []string) bool {
+		return slices.Contains(keys, a) && slices.Contains(keys, b)
+	})
+}

@@ -1,0 +1,144 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"plasticity/record"
+)
+
+// DataFacts is what a configuration needs to know of its data.
+type DataFacts struct {
+	Vocab           int    // of the tokenizer
+	TrainTokens     int64  // 0: not known
+	ValTokens       int64  // 0: not known or no validation
+	TrainDigest     string // identity of the shards
+	ValDigest       string
+	TokenizerDigest string
+	Source          string // the body of text, for people
+}
+
+// Resolved is a configuration with nothing left open: in its Run the vocabulary and the micro-batch are filled in, the
+// budget is in steps and the decay is a number.
+type Resolved struct {
+	Run
+	Steps         int64
+	TokensPerStep int64
+	TokensTotal   int64   // Steps · TokensPerStep
+	WeightDecay   float64 // λ
+	Tau           float64 // 1/(lr·λ·Steps), as a fraction of training; +Inf without decay
+}
+
+// Resolve fills in what depends on the data. The number of steps is the nearest to the budget, at least one. The error
+// is a record.Failure with Usage and every problem inside.
+func (r Run) Resolve(d DataFacts) (Resolved, error) {
+	problems := &Problems{}
+	r.resolveVocab(d, problems)
+	if r.Model.Context < 1 || r.Batch.Sequences < 1 || !(r.Optimizer.LR > 0) {
+		problems.add(Problem{What: "is not a configuration that was loaded: it has no context, no batch or no learning rate"})
+	}
+	if d.TrainTokens > 0 && d.TrainTokens <= int64(r.Model.Context) {
+		problems.add(Problem{
+			Path: "model.context", Value: strconv.Itoa(r.Model.Context), Allowed: "a shorter context or more data",
+			What: fmt.Sprintf("needs %d tokens for one sequence, the training data has %d", r.Model.Context+1, d.TrainTokens),
+		})
+	}
+	if err := problems.err(); err != nil {
+		return Resolved{}, err
+	}
+	if r.Batch.MicroSequences == 0 {
+		r.Batch.MicroSequences = r.Batch.Sequences
+	}
+	out := Resolved{Run: r, TokensPerStep: int64(r.Batch.Sequences) * int64(r.Model.Context)}
+	out.resolveSteps(problems)
+	if out.Steps > 0 {
+		out.resolveDecay(problems)
+	}
+	if err := problems.err(); err != nil {
+		return Resolved{}, err
+	}
+	return out, nil
+}
+
+func (r *Run) resolveVocab(d DataFacts, problems *Problems) {
+	switch {
+	case r.Model.Vocab == 0 && d.Vocab > 0:
+		r.Model.Vocab = d.Vocab
+	case r.Model.Vocab == 0:
+		problems.add(Problem{Path: "model.vocab", Value: "0", What: "is the tokenizer's, but no data is known", Allowed: "data.train with prepared shards, or the size itself"})
+	case r.Model.Vocab < d.Vocab:
+		problems.add(Problem{
+			Path: "model.vocab", Value: strconv.Itoa(r.Model.Vocab), Allowed: fmt.Sprintf("0 (the tokenizer's) or from %d on", d.Vocab),
+			What: fmt.Sprintf("is smaller than the tokenizer's vocabulary of %d", d.Vocab),
+		})
+	}
+}
+
+func (r *Resolved) resolveSteps(problems *Problems) {
+	b, perStep := r.Budget, float64(r.TokensPerStep)
+	set := 0
+	for _, there := range []bool{b.Tokens > 0, b.TPP > 0, b.Steps > 0} {
+		if there {
+			set++
+		}
+	}
+	if set != 1 {
+		problems.add(Problem{Path: "budget", What: fmt.Sprintf("has %d of tokens, tpp and steps", set), Allowed: "exactly one"})
+		return
+	}
+	steps := float64(b.Steps)
+	switch {
+	case b.Tokens > 0:
+		steps = float64(b.Tokens) / perStep
+	case b.TPP > 0:
+		steps = b.TPP * float64(r.Model.Parameters()) / perStep
+	}
+	steps = max(1, math.Round(steps))
+	if steps*perStep > maxTokens {
+		problems.add(Problem{Path: "budget", What: fmt.Sprintf("makes %.3g tokens", steps*perStep), Allowed: fmt.Sprintf("at most %.3g", maxTokens)})
+		return
+	}
+	r.Steps = int64(steps)
+	r.TokensTotal = r.Steps * r.TokensPerStep
+	r.Budget = Budget{Steps: r.Steps}
+}
+
+func (r *Resolved) resolveDecay(problems *Problems) {
+	o := &r.Optimizer
+	perDecay := o.LR * float64(r.Steps)
+	switch {
+	case o.WeightDecay != nil && o.Tau != 0:
+		problems.add(Problem{Path: "optimizer.weight_decay and optimizer.tau", What: "exclude each other", Allowed: "one of them"})
+		return
+	case o.WeightDecay != nil:
+		r.WeightDecay = *o.WeightDecay
+	case o.Tau > 0:
+		r.WeightDecay = 1 / (perDecay * o.Tau)
+	default:
+		problems.add(Problem{Path: "optimizer", What: "has neither weight_decay nor tau", Allowed: "one of them; weight_decay: 0 for none"})
+		return
+	}
+	if !(o.LR*r.WeightDecay < 1) {
+		problems.add(Problem{
+			Path: "optimizer.tau", Value: short(o.Tau), Allowed: "a larger tau: one step may not shrink a weight to nothing",
+			What: fmt.Sprintf("is a weight_decay of %.4g over %d steps, times optimizer.lr %s is %.4g", r.WeightDecay, r.Steps, short(o.LR), o.LR*r.WeightDecay),
+		})
+		return
+	}
+	r.Tau = math.Inf(1)
+	if r.WeightDecay > 0 {
+		r.Tau = 1 / (perDecay * r.WeightDecay)
+	}
+	decay := r.WeightDecay
+	o.WeightDecay, o.Tau = &decay, 0
+}
+
+// CheckTrainable refuses a configuration that cannot train although nothing in it is wrong: without training data. The
+// error is a record.Failure with Usage.
+func (r Run) CheckTrainable() error {
+	if r.Data.Train != "" {
+		return nil
+	}
+	return record.Fail(record.Usage, "data.train is empty: name a folder made by `plasticity data prepare`, for example --set data.train=DIR/train --set data.val=DIR/val")
+}
