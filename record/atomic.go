@@ -87,57 +87,70 @@ func WriteDirAtomic(fsys FS, dir string, write func(temp string) error) error {
 	if err == nil {
 		err = syncTree(fsys, temp)
 	}
-	if err == nil {
-		err = publishDir(fsys, temp, dir)
-	}
 	if err != nil {
 		return failIO(errors.Join(err, fsys.RemoveAll(temp)), "write %s", dir)
+	}
+	if err := publishDir(fsys, temp, dir); err != nil {
+		return failIO(err, "write %s", dir)
 	}
 	return nil
 }
 
 // publishDir gives the synced folder temp its final name and removes what had the name before, but only once
-// the new name is durable.
+// the new name is durable. On failure the old folder has its name again and temp is removed.
 func publishDir(fsys FS, temp, dir string) error {
 	parent := filepath.Dir(dir)
 	there, err := exists(fsys, dir)
 	if err != nil {
-		return err
+		return errors.Join(err, fsys.RemoveAll(temp))
 	}
-	if !there {
-		if err := fsys.Rename(temp, dir); err != nil {
-			return err
-		}
-		return fsys.SyncDir(parent)
+	swap := func() error { return fsys.Rename(temp, dir) }
+	swapBack := func() error { return fsys.Rename(dir, temp) }
+	old := temp // where the old folder is after the swap
+	if there {
+		swap = func() error { return fsys.Exchange(temp, dir) }
+		swapBack = swap
 	}
-	err = fsys.Exchange(temp, dir)
+	err = swap()
 	if errors.Is(err, errors.ErrUnsupported) {
-		return replaceDir(fsys, temp, dir)
+		old = tempName(dir)
+		err = swapInTwo(fsys, temp, dir, old)
+		swapBack = func() error { return errors.Join(fsys.Rename(dir, temp), fsys.Rename(old, dir)) }
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, discard(fsys, temp))
 	}
 	if err := fsys.SyncDir(parent); err != nil {
-		return errors.Join(err, fsys.Exchange(temp, dir)) // the old folder gets its name back
+		if backErr := swapBack(); backErr != nil {
+			return errors.Join(err, backErr) // both folders stay: nobody knows which has the name on disk
+		}
+		return errors.Join(err, discard(fsys, temp))
 	}
-	return fsys.RemoveAll(temp)
+	if there {
+		return fsys.RemoveAll(old)
+	}
+	return nil
 }
 
-// replaceDir is for systems that cannot exchange names: there is an instant in which neither folder has the name, while
+// swapInTwo is for systems that cannot exchange names: there is an instant in which neither folder has the name, while
 // both are complete all the time.
-func replaceDir(fsys FS, temp, dir string) error {
-	old := tempName(dir)
+func swapInTwo(fsys FS, temp, dir, old string) error {
 	if err := fsys.Rename(dir, old); err != nil {
 		return err
 	}
-	err := fsys.Rename(temp, dir)
-	if err != nil {
+	if err := fsys.Rename(temp, dir); err != nil {
 		return errors.Join(err, fsys.Rename(old, dir))
 	}
-	if err := fsys.SyncDir(filepath.Dir(dir)); err != nil {
-		return errors.Join(err, fsys.Rename(dir, temp), fsys.Rename(old, dir))
+	return nil
+}
+
+// discard removes a temporary that may have had a final name: only when it is durable that it has it no more. Else
+// a power cut could bring the name back with half of the content.
+func discard(fsys FS, temp string) error {
+	if err := fsys.SyncDir(filepath.Dir(temp)); err != nil {
+		return err
 	}
-	return fsys.RemoveAll(old)
+	return fsys.RemoveAll(temp)
 }
 
 // syncTree makes dir and all below it durable.

@@ -27,6 +27,8 @@ type CheckpointDir struct {
 	files  []CheckpointFile
 	bytes  int64
 	buffer *bufio.Writer // one for all files, one after the other
+	open   bool          // inside WriteFile
+	named  bool          // it had its final name for a while
 	err    error         // the first failure: it fails the save even when the callback ignores it
 }
 
@@ -44,6 +46,11 @@ func (d *CheckpointDir) writeFile(name string, write func(io.Writer) error) erro
 	if err := checkFileName(name); err != nil {
 		return err
 	}
+	if d.open {
+		return Fail(Internal, "checkpoint file %s: begun inside another file", name)
+	}
+	d.open = true
+	defer func() { d.open = false }()
 	f, err := d.fsys.OpenFile(filepath.Join(d.dir, name), createNew, FileMode)
 	if err != nil {
 		return err
@@ -120,7 +127,7 @@ func SaveCheckpoint(fsys FS, runDir string, step int64, meta CheckpointMeta, wri
 		return nil
 	}
 	free, freeErr := freeBytes(fsys, parent) // asked before the removal gives space back
-	removeErr := fsys.RemoveAll(d.dir)
+	removeErr := d.remove()
 	if CodeOf(err) == IO && freeErr == nil {
 		err = fmt.Errorf("%w (%d bytes needed, %d of them written, %d bytes free in %s)", err, max(meta.Bytes, d.bytes), d.bytes, free, parent)
 	}
@@ -195,10 +202,19 @@ func (d *CheckpointDir) publish(final string, lock *Lock) error {
 	if err := d.fsys.Rename(d.dir, final); err != nil {
 		return err
 	}
+	d.named = true
 	if err := d.fsys.SyncDir(filepath.Dir(final)); err != nil {
 		return errors.Join(err, d.fsys.Rename(final, d.dir))
 	}
 	return nil
+}
+
+// remove removes what a failed save has written.
+func (d *CheckpointDir) remove() error {
+	if d.named {
+		return discard(d.fsys, d.dir)
+	}
+	return d.fsys.RemoveAll(d.dir)
 }
 
 // Checkpoint is a checkpoint that was verified: every file has the size and SHA-256 of the manifest.

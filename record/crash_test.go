@@ -145,13 +145,16 @@ func afterDeath(fsys *recordtest.MemFS, seed uint64) map[string]*recordtest.MemF
 		after[name] = fsys.Clone()
 		after[name].Crash(cut, nil)
 	}
-	for i := range uint64(6) {
+	for i := range uint64(randomEnds) {
 		name := fmt.Sprintf("random %d", i)
 		after[name] = fsys.Clone()
 		after[name].Crash(recordtest.Random, rand.New(rand.NewPCG(seed, i)))
 	}
 	return after
 }
+
+// randomEnds is how many random power cuts follow each fault.
+const randomEnds = 12
 
 // fault makes the n-th operation of a file system go wrong.
 type fault func(m *recordtest.MemFS, n int)

@@ -31,6 +31,7 @@ type Journal struct {
 	file    File
 	size    int64    // of the whole lines in the file
 	torn    bool     // the file may hold part of a line behind size
+	suspect bool     // a sync failed: the file's bytes may never become durable, whatever a second sync says
 	pending [][]byte // lines that the disk has not taken yet, oldest first
 	waiting int      // bytes in pending
 }
@@ -181,7 +182,7 @@ func (j *Journal) kept(err error) error {
 	return failIO(err, "journal %s: %d lines kept in memory for the next try", j.path, len(j.pending))
 }
 
-// Sync makes all lines durable.
+// Sync makes all lines durable. After a failed sync the next one writes a new file: the old one's state is unknown.
 func (j *Journal) Sync() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -195,9 +196,39 @@ func (j *Journal) sync() error {
 	if err := j.flush(); err != nil {
 		return err
 	}
+	if j.suspect {
+		return j.renew()
+	}
 	if err := j.file.Sync(); err != nil {
+		j.suspect = true
 		return failIO(err, "journal %s", j.path)
 	}
+	return nil
+}
+
+// renew writes the whole lines into a new file and takes that in place of the suspect one.
+func (j *Journal) renew() error {
+	temp := tempName(j.path)
+	file, err := j.fsys.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND|unix.O_NOFOLLOW, FileMode)
+	if err != nil {
+		return failIO(err, "journal %s", j.path)
+	}
+	_, err = io.Copy(file, io.NewSectionReader(j.file, 0, j.size))
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = j.fsys.Rename(temp, j.path)
+	}
+	if err != nil {
+		return failIO(errors.Join(err, file.Close(), removeQuietly(j.fsys, temp)), "journal %s", j.path)
+	}
+	_ = j.file.Close() // nothing of it counts any more
+	j.file, j.torn = file, false
+	if err := j.fsys.SyncDir(filepath.Dir(j.path)); err != nil {
+		return failIO(err, "journal %s", j.path)
+	}
+	j.suspect = false
 	return nil
 }
 

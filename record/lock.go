@@ -274,7 +274,7 @@ func cleanTemp(fsys FS, runDir string) ([]string, error) {
 				continue
 			}
 			name := filepath.Join(dir, e.Name())
-			if err := fsys.RemoveAll(name); err != nil {
+			if err := discard(fsys, name); err != nil {
 				return removed, failIO(err, "remove temporary %s", name)
 			}
 			removed = append(removed, name)

@@ -71,7 +71,11 @@ func (s *scanner) visit(dir string, depth int) {
 		if strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		if info, err := s.fsys.Stat(name); err == nil && info.IsDir() { // Stat: runs may be linked in
+		info, err := s.fsys.Stat(name) // not Lstat: runs may be linked in
+		switch {
+		case err != nil:
+			s.problem(name, err)
+		case info.IsDir():
 			s.visit(name, depth-1)
 		}
 	}

@@ -165,21 +165,26 @@ func (n *node) cut(cut Cut, rng *rand.Rand) {
 	}
 }
 
-// leftBytes returns what a power cut leaves of a file.
+// leftBytes returns what a power cut leaves of a file. Bytes that are durable and were not written again are safe.
 func (n *node) leftBytes(cut Cut, rng *rand.Rand) []byte {
 	if cut != Random || slices.Equal(n.data, n.synced) {
 		return n.synced
 	}
+	safe := 0
+	for safe < min(len(n.data), len(n.synced)) && n.data[safe] == n.synced[safe] {
+		safe++
+	}
+	at := safe + rng.IntN(len(n.data)-safe+1)
 	switch rng.IntN(4) {
 	case 0:
 		return n.synced
 	case 1:
 		return n.data
 	case 2:
-		return slices.Clone(n.data[:rng.IntN(len(n.data)+1)])
+		return slices.Clone(n.data[:at])
 	default: // the length arrived, a part of the bytes did not
 		torn := slices.Clone(n.data)
-		clear(torn[rng.IntN(len(torn)+1):])
+		clear(torn[at:])
 		return torn
 	}
 }
