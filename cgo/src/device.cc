@@ -5,6 +5,7 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
 #include <cpuid.h>
+#include <malloc.h>
 #include <sys/syscall.h>
 #include <torch/csrc/api/include/torch/version.h>
 #include <unistd.h>
@@ -18,6 +19,9 @@
 #include "guard.hh"
 
 namespace {
+
+// Freed blocks up to this size stay with the process: the largest that glibc allows.
+constexpr int kLargestKeptBlock = 32 << 20;
 
 template <size_t N>
 void copy_text(char (&to)[N], const std::string& from) {
@@ -61,6 +65,11 @@ tgo_status tgo_set_threads(int32_t threads) noexcept {
   return tgo::guard([&] {
     TORCH_CHECK(threads >= 1, "threads must be at least 1, not ", threads);
     at::set_num_threads(threads);
+    // Every step asks for the same large blocks: given back to the kernel each time, they cost a
+    // page fault for every 4 KiB. Only the main arena can keep blocks of any size.
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, kLargestKeptBlock);
+    mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
     // The control word belongs to a thread: visit each of the pool, with one chunk of work each.
     at::parallel_for(0, threads, 1, [](int64_t, int64_t) {
       at::globalContext().setFlushDenormal(true);
