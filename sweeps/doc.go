@@ -1,0 +1,54 @@
+// Package sweeps turns a grid into runs and carries them out: it plans the
+// cells, starts one process per run, restarts what was interrupted, never
+// repeats what is finished, and says at any time how far the grid is.
+//
+// There is no database. The folders of the runs are the ledger: a cell is done
+// when its folder has a DONE that record accepts, failed when it has FAILED,
+// and everything else is derived from its journal, its checkpoints and the
+// locks that live processes hold. Killing anything at any moment therefore
+// loses no knowledge.
+//
+//	runs/<grid>/
+//	  <run-id>/            one run (package record), logs/worker.log is its output
+//	  targets.json         Prometheus file discovery: the members that listen
+//	  .sweep/cells/        the config each member was started with
+//	  .sweep/claims/       one flock per cell: who works on it
+//	  .sweep/cores.json    how the cores were shared out, measured or by rule
+//
+// # Use
+//
+//	grid, err := config.LoadGrid(file, scale, sets, env)
+//	plan, err := sweeps.New(grid, "runs", sweeps.ReadFacts())
+//	status, err := plan.Status()
+//	status.WritePlan(os.Stdout)                    // sweep plan
+//	status.Write(os.Stdout)                        // sweep status; json.Marshal(status) for --json
+//	cleared, err := plan.Retry(ids)                // sweep retry; no ids: every failed cell
+//	err = sweeps.Watch(ctx, plan, sweeps.WatchOptions{Out: os.Stdout, TTY: tty})
+//	summary, err := sweeps.Run(ctx, plan, sweeps.Options{
+//		Command: func(ctx context.Context, c sweeps.Cell, log *os.File) (*exec.Cmd, error) { … },
+//		Signals: signals, // SIGINT, SIGTERM, SIGHUP as signal.Notify gives them
+//		Console: os.Stderr,
+//	})
+//
+// Options.Command builds the command of one member and must not start it: the
+// executor starts it itself, in its own process group, on a thread that lives
+// as long as the sweep, with the parent-death signal set. The command must be
+// the trainer itself and no shell around it. It trains Cell.ConfigFile into
+// Cell.Dir with resume "auto" and listens on Cell.Listen when that is not empty.
+// That config is complete: environment variables of the config were applied when
+// the grid was loaded and must not be applied again over it, or every cell would
+// train the same thing; the runner notices and fails the cell. A member that listens writes its host:port into the file metrics.addr of its
+// run folder.
+//
+// # Exit
+//
+// Run returns nil when every cell is done; a record.Failure with Stopped (75)
+// when it was asked to stop; Failed (1) when some cells failed and the others
+// are done; and the code of the members themselves when all of them fail in
+// the same way, with the tail of the log in the message.
+//
+// # Imports
+//
+// Pure Go. Of this module it imports config, data and record; never trainer,
+// torch or cgo.
+package sweeps

@@ -1,0 +1,164 @@
+package sweeps
+
+import (
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"slices"
+
+	"plasticity/record"
+)
+
+// A Row is what the ledger knows of one cell.
+type Row struct {
+	Cell  Cell         `json:"cell"`
+	State record.State `json:"state"`
+	// Stale marks a run in the folder of the grid that the grid no longer has.
+	Stale bool `json:"stale,omitempty"`
+	// Step and Tokens are how far training has come.
+	Step   int64 `json:"step"`
+	Tokens int64 `json:"tokens"`
+	// Loss is the last training loss and ValLoss the last validation loss, in
+	// nats per token, NaN when there is none.
+	Loss            record.Float `json:"loss"`
+	ValLoss         record.Float `json:"val_loss"`
+	TokensPerSecond record.Float `json:"tokens_per_second"`
+	// SecondsLeft of training at that speed; NaN unless the run is going on.
+	SecondsLeft record.Float `json:"seconds_left"`
+	// Owner is the process that holds the run, if one does.
+	Owner string `json:"owner,omitempty"`
+	// Code and Cause say how a failed cell failed, Log where to read more.
+	Code  record.Code `json:"code,omitempty"`
+	Cause string      `json:"cause,omitempty"`
+	Log   string      `json:"log,omitempty"`
+}
+
+// Count is the number of cells of the grid in a state.
+type Count struct {
+	State record.State `json:"state"`
+	Runs  int          `json:"runs"`
+}
+
+// Status is the state of a grid, derived from its folders at one moment.
+type Status struct {
+	Grid  string `json:"grid"`
+	Claim string `json:"claim"`
+	Dir   string `json:"dir"`
+	// Rows are the cells in the order of the plan, then the stale runs by id.
+	Rows   []Row   `json:"rows"`
+	Counts []Count `json:"counts"`
+	// Planned is what the grid costs, Trained what it has. Stale runs count for neither.
+	PlannedTokens int64        `json:"planned_tokens"`
+	TrainedTokens int64        `json:"trained_tokens"`
+	PlannedFLOPs  record.Float `json:"planned_flops"`
+	// TokensPerSecond of all running members, SecondsLeft at that speed.
+	TokensPerSecond record.Float     `json:"tokens_per_second"`
+	SecondsLeft     record.Float     `json:"seconds_left"`
+	Problems        []record.Problem `json:"problems,omitempty"`
+}
+
+// Finished says whether every cell of the grid is done or failed.
+func (s Status) Finished() bool {
+	return !slices.ContainsFunc(s.Rows, func(r Row) bool {
+		return !r.Stale && r.State != record.StateDone && r.State != record.StateFailed
+	})
+}
+
+// Status looks at every folder of the plan and at what else lies beside them.
+// Damaged folders come back as Problems; the error is for a grid folder that
+// cannot be read at all.
+func (p *Plan) Status() (Status, error) {
+	s := Status{Grid: p.Name, Claim: p.Claim, Dir: p.Dir, TokensPerSecond: 0}
+	counts := make(map[record.State]int)
+	left, flops, speed := int64(0), 0.0, 0.0
+	for _, cell := range p.Cells {
+		row := rowOf(cell)
+		s.Rows = append(s.Rows, row)
+		counts[row.State]++
+		s.PlannedTokens += cell.Tokens
+		s.TrainedTokens += row.Tokens
+		flops += float64(cell.FLOPs)
+		if row.State != record.StateDone && row.State != record.StateFailed {
+			left += cell.Tokens - row.Tokens
+		}
+		if row.State == record.StateRunning && row.TokensPerSecond > 0 {
+			speed += float64(row.TokensPerSecond)
+		}
+	}
+	for _, state := range states() {
+		s.Counts = append(s.Counts, Count{state, counts[state]})
+	}
+	s.PlannedFLOPs, s.TokensPerSecond = record.Float(flops), record.Float(speed)
+	s.SecondsLeft = secondsLeft(left, speed)
+	stale, problems, err := p.stale()
+	s.Rows, s.Problems = append(s.Rows, stale...), problems
+	return s, err
+}
+
+// secondsLeft is NaN when nothing tells how fast it goes.
+func secondsLeft(tokens int64, speed float64) record.Float {
+	switch {
+	case tokens <= 0:
+		return 0
+	case !(speed > 0):
+		return record.Float(math.NaN())
+	}
+	return record.Float(float64(tokens) / speed)
+}
+
+// rowOf reads what a cell's folder says.
+func rowOf(cell Cell) Row {
+	state, f := stateOf(cell)
+	metric := lastMetric(cell)
+	row := Row{
+		Cell: cell, State: state, Step: metric.Step, Tokens: metric.Tokens,
+		Loss: metric.Loss, ValLoss: lastValLoss(cell), TokensPerSecond: metric.TokensPerSecond,
+		SecondsLeft: record.Float(math.NaN()),
+	}
+	// A copied or damaged journal must not make a grid look more than complete.
+	row.Step, row.Tokens = min(row.Step, cell.Steps), min(row.Tokens, cell.Tokens)
+	switch state {
+	case record.StateDone:
+		row.Step, row.Tokens, row.SecondsLeft = cell.Steps, cell.Tokens, 0
+	case record.StateRunning:
+		owner, _ := record.Holder(cell.Dir)
+		row.Owner = owner.String()
+		row.SecondsLeft = secondsLeft(cell.Tokens-row.Tokens, float64(metric.TokensPerSecond))
+	case record.StateFailed:
+		row.Code, row.Cause = f.end.code, f.cause
+		row.Log = newMemberLog(cell.Dir, 0).path
+	}
+	return row
+}
+
+// stale finds runs that belong to no cell: the grid was changed after they were
+// trained. They are kept and shown, never touched.
+func (p *Plan) stale() ([]Row, []record.Problem, error) {
+	if _, err := os.Lstat(p.Dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	runs, problems, err := record.Scan(p.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	planned := make(map[string]bool, len(p.Cells))
+	for _, cell := range p.Cells {
+		planned[cell.Dir] = true
+	}
+	var rows []Row
+	for _, run := range runs {
+		if planned[run.Dir] {
+			continue
+		}
+		info := run.Info
+		row := rowOf(Cell{
+			Index: -1, ID: info.ID, Dir: run.Dir, Axes: info.Axes, Seed: info.Seed, Threads: info.Threads,
+			Parameters: info.Parameters, Steps: info.Steps, Tokens: info.Tokens,
+			FLOPs: record.Float(math.NaN()), WeightDecay: info.WeightDecay, Tau: info.Tau,
+		})
+		row.Stale = true
+		rows = append(rows, row)
+	}
+	return rows, problems, nil
+}
