@@ -333,8 +333,8 @@ func (s *tally) lookAtRows(t *testing.T, dir string, rowStep int64) {
 func TestRun_ThousandKills(t *testing.T) {
 	t.Parallel()
 	kills := 500
-	if testing.Short() || raceEnabled {
-		kills = 50
+	if hurry() {
+		kills = 20
 	}
 	var sums [2]tally
 	t.Run("chains", func(t *testing.T) {

@@ -35,20 +35,17 @@ func starter(dir string) error {
 	return lines.Err()
 }
 
-func TestAcquire_EightStartersRace(t *testing.T) {
-	t.Parallel()
-	const starters = 8
-	rounds := 100
-	if testing.Short() {
-		rounds = 20
-	}
-	dir := t.TempDir()
-	type peer struct {
-		say  func()
-		hear func() string
-	}
+// peer is a running starter.
+type peer struct {
+	say  func()
+	hear func() string
+}
+
+// startPeers starts n children that play the starter; they end with the test.
+func startPeers(t *testing.T, dir string, n int) []peer {
+	t.Helper()
 	var peers []peer
-	for range starters {
+	for range n {
 		cmd, stdin, stdout, _ := startChild(t, "starter", dir)
 		lines := bufio.NewScanner(stdout)
 		t.Cleanup(func() {
@@ -65,6 +62,17 @@ func TestAcquire_EightStartersRace(t *testing.T) {
 			},
 		})
 	}
+	return peers
+}
+
+func TestAcquire_EightStartersRace(t *testing.T) {
+	t.Parallel()
+	rounds := 100
+	if hurry() {
+		rounds = 20
+	}
+	dir := t.TempDir()
+	peers := startPeers(t, dir, 8)
 	host, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +91,7 @@ func TestAcquire_EightStartersRace(t *testing.T) {
 				busy = append(busy, line)
 			}
 		}
-		if len(owners) != 1 || len(busy) != starters-1 {
+		if len(owners) != 1 || len(busy) != len(peers)-1 {
 			t.Fatalf("round %d: owners %v, busy %v", round, owners, busy)
 		}
 		if owner, held := record.Holder(dir); !held || fmt.Sprint(owner.PID) != owners[0] || owner.Host != host || owner.ID == "" {
@@ -104,7 +112,7 @@ func TestAcquire_EightStartersRace(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d starters × %d rounds: never two owners", starters, rounds)
+	t.Logf("%d starters × %d rounds: never two owners", len(peers), rounds)
 }
 
 func TestAcquire_AfterKillNeedsNoHand(t *testing.T) {

@@ -2,5 +2,5 @@
 
 package record_test
 
-// raceEnabled tells the long sweeps that the race detector makes everything about ten times slower.
+// raceEnabled reports that the race detector is on.
 const raceEnabled = true
