@@ -62,23 +62,25 @@ func TestOpenCheckpoint_EveryFlippedByteIsSeen(t *testing.T) {
 	t.Logf("%d flips, all seen", flips)
 }
 
+// editManifest returns a damage: the manifest with other values, written back by a program that knows no digests.
+func editManifest(edit func(map[string]any)) func(*testing.T, *recordtest.MemFS) {
+	return func(t *testing.T, m *recordtest.MemFS) {
+		t.Helper()
+		var v map[string]any
+		if err := json.Unmarshal([]byte(getFile(t, m, stepPath(10, record.ManifestFile))), &v); err != nil {
+			t.Fatal(err)
+		}
+		edit(v)
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		putFile(t, m, stepPath(10, record.ManifestFile), string(text))
+	}
+}
+
 func TestOpenCheckpoint_Damage(t *testing.T) {
 	t.Parallel()
-	manifest := func(edit func(map[string]any)) func(*testing.T, *recordtest.MemFS) {
-		return func(t *testing.T, m *recordtest.MemFS) {
-			t.Helper()
-			var v map[string]any
-			if err := json.Unmarshal([]byte(getFile(t, m, stepPath(10, record.ManifestFile))), &v); err != nil {
-				t.Fatal(err)
-			}
-			edit(v)
-			text, err := json.Marshal(v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			putFile(t, m, stepPath(10, record.ManifestFile), string(text))
-		}
-	}
 	for _, c := range []struct {
 		name   string
 		damage func(*testing.T, *recordtest.MemFS)
@@ -109,9 +111,9 @@ func TestOpenCheckpoint_Damage(t *testing.T) {
 			t.Helper()
 			putFile(t, m, stepPath(10, record.ManifestFile), strings.Repeat(" ", 2<<20))
 		}, record.BadData, "limit"},
-		{"future version", manifest(func(v map[string]any) { v["schema"] = 2 }), record.Mismatch, "newer program"},
-		{"edited", manifest(func(v map[string]any) { v["step"] = 11 }), record.BadData, "damaged"},
-		{"no digest", manifest(func(v map[string]any) { delete(v, "digest") }), record.BadData, "digest"},
+		{"future version", editManifest(func(v map[string]any) { v["schema"] = 2 }), record.Mismatch, "newer program"},
+		{"edited", editManifest(func(v map[string]any) { v["step"] = 11 }), record.BadData, "damaged"},
+		{"no digest", editManifest(func(v map[string]any) { delete(v, "digest") }), record.BadData, "digest"},
 		{"moved to another step", func(t *testing.T, m *recordtest.MemFS) {
 			t.Helper()
 			saveSteps(t, m, 20)
