@@ -50,6 +50,32 @@ func TestRun_RunnerKilledAtRandomMoments(t *testing.T) {
 	t.Logf("undisturbed %s; %d runners killed in %d sweeps", whole, killed, sweeps)
 }
 
+func TestRun_KilledRunnerTakesItsMembersAlong(t *testing.T) {
+	s := newScene(t, "gate", "gate")
+	alive, life := pipe(t)
+	ready, readyEnd := pipe(t)
+	gate, _ := pipe(t) // never opened
+	s.extra = [3]*os.File{nil, readyEnd, gate}
+	process := s.runner(t, life)
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(ready, make([]byte, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = process.Wait()
+	_ = life.Close()
+	if err := alive.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(alive); err != nil {
+		t.Errorf("members outlive their runner: %v", err)
+	}
+}
+
 // killRunner starts a runner and kills it after a while. It says whether the
 // kill came before the end.
 func (s *scene) killRunner(t *testing.T, life *os.File, after time.Duration) bool {

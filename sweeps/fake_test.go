@@ -1,6 +1,7 @@
 package sweeps
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -327,7 +328,7 @@ func fakeRunnerMain(text string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 70
 	}
-	s.extra[0] = os.NewFile(fdLife, "life")
+	s.extra = [3]*os.File{os.NewFile(fdLife, "life"), os.NewFile(fdReady, "ready"), os.NewFile(fdGate, "gate")}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM)
 	o := s.options()
@@ -339,8 +340,8 @@ func fakeRunnerMain(text string) int {
 	return int(record.CodeOf(err))
 }
 
-// runner starts a runner process over the scene. life is inherited by it and
-// by its members.
+// runner makes a runner process over the scene. It and its members inherit
+// life and, when the scene has them, the ends of the other two pipes.
 func (s *scene) runner(t *testing.T, life *os.File) *exec.Cmd {
 	t.Helper()
 	text, err := json.Marshal(s)
@@ -349,7 +350,12 @@ func (s *scene) runner(t *testing.T, life *os.File) *exec.Cmd {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), runnerEnv+"="+string(text), "GORACE=atexit_sleep_ms=0")
-	cmd.ExtraFiles = []*os.File{life}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = null.Close() })
+	cmd.ExtraFiles = []*os.File{life, cmp.Or(s.extra[1], null), cmp.Or(s.extra[2], null)}
 	cmd.Stderr = testLog{t}
 	return cmd
 }
