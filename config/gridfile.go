@@ -194,7 +194,7 @@ func (g *gridReader) unknownKey(key *yaml.Node, path string) {
 func (g *gridReader) axis(f field, path string, n *yaml.Node) (Axis, bool) {
 	axis := Axis{Key: f.path}
 	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 || len(n.Content) > maxList {
-		g.reader.report(n, path, "is not a list of 1 to "+strconv.Itoa(maxList)+" values", "a list, each "+f.wanted())
+		g.reader.report(n, path, "is not what an axis needs", "a list of 1 to "+strconv.Itoa(maxList)+" values, each "+f.wanted())
 		return axis, false
 	}
 	good := true

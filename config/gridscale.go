@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"plasticity/record"
 )
 
 func scaleKeys() []string { return []string{"base", "axes", "seeds", "set", "figures"} }
@@ -65,17 +67,21 @@ func (g *gridReader) choose(top *yaml.Node) {
 	g.problems.add(Problem{Source: "--scale", Value: quoted(g.grid.Scale), What: "is no scale of " + g.grid.File, Allowed: allowed, Near: nearest(g.grid.Scale, g.grid.Scales)})
 }
 
-// compose reads the base configuration and puts the layers together; the error is that of a base that cannot be read.
+// compose reads the base configuration and puts the layers together; the error is that of a broken disk.
 func (g *gridReader) compose(sets, env []string) error {
 	t := g.grid.table
 	g.missing()
 	base := layer{}
 	if g.grid.Base != "" {
 		data, err := readFile(g.grid.Base)
-		if err != nil {
+		switch {
+		case record.CodeOf(err) == record.Usage:
+			g.problems.add(Problem{Source: g.grid.File, Path: "base", What: err.Error(), Allowed: "a path relative to the grid file"})
+		case err != nil:
 			return err
+		default:
+			base = t.fileLayer(g.grid.Base, data, g.problems)
 		}
-		base = t.fileLayer(g.grid.Base, data, g.problems)
 	}
 	flags, vars := t.setLayer(sets, g.problems), t.envLayer(env, g.problems)
 	for _, l := range []layer{g.set, g.scaleSet, vars, flags} {

@@ -36,7 +36,7 @@ func (r *reader) fromMapping(out layer, n *yaml.Node, path string, dotted bool) 
 		}
 		full := join(path, key.Value)
 		if strings.Contains(key.Value, ".") && !dotted {
-			r.unknown(key, path, names)
+			r.dotted(key, path, names)
 			continue
 		}
 		if f, ok := r.table.find(full); ok {
@@ -58,11 +58,22 @@ func (r *reader) fromMapping(out layer, n *yaml.Node, path string, dotted bool) 
 	}
 }
 
+// dotted refuses a dotted key in a file, where sections are nested.
+func (r *reader) dotted(key *yaml.Node, path string, names []string) {
+	full := join(path, key.Value)
+	if _, ok := r.table.find(full); !ok {
+		r.unknown(key, path, names)
+		return
+	}
+	nested := strings.ReplaceAll(key.Value, ".", ": {") + ": …" + strings.Repeat("}", strings.Count(key.Value, "."))
+	r.problems.add(r.at(key).problem(full, "", "is a dotted key", nested))
+}
+
 // set puts one value into a layer, unless it is there already (which unique has reported, or dotted keys say twice).
 func (r *reader) set(out layer, f field, n *yaml.Node) {
 	v, ok := r.value(f, n)
 	if old, there := out[f.path]; there {
-		if old.at.line != n.Line || !r.inFile {
+		if !r.reportedTwice(f.path) {
 			r.report(n, f.path, "is set twice, first at "+old.at.String(), "each key once")
 		}
 		return
@@ -71,6 +82,13 @@ func (r *reader) set(out layer, f field, n *yaml.Node) {
 		v = nil // the key is there all the same: contradictions counts it
 	}
 	out[f.path] = setting{v, r.at(n)}
+}
+
+// reportedTwice tells whether unique has reported the key.
+func (r *reader) reportedTwice(path string) bool {
+	return slices.ContainsFunc(*r.problems, func(p Problem) bool {
+		return p.Path == path && strings.HasPrefix(p.What, twice)
+	})
 }
 
 // fromSets reads the k=v of --set flags; a later one wins over an earlier one of the same key.

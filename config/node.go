@@ -19,7 +19,7 @@ import (
 const (
 	maxBytes = 1 << 20 // of a file
 	maxDepth = 12      // of nesting
-	maxNodes = 50_000
+	maxNodes = 10_000
 )
 
 // readFile reads a configuration file of at most maxBytes.
@@ -99,7 +99,7 @@ func (r *reader) syntax(err error) {
 		}
 		what = what[:m[0]] + what[m[1]:]
 	}
-	r.problems.add(at.problem("", "", "not YAML: "+what, "spaces for indentation, `key: value`"))
+	r.problems.add(at.problem("", "", "not YAML: "+what, "UTF-8, `key: value` lines, spaces for indentation"))
 }
 
 // tame refuses what a configuration does not need and an attacker likes: anchors, aliases, merges, tags, depth, size.
@@ -136,6 +136,9 @@ func (r *reader) tame(top *yaml.Node) bool {
 	return len(*r.problems) == before
 }
 
+// twice begins the message about a key that a mapping has twice.
+const twice = "is there twice"
+
 // unique reports keys that are not plain words and keys that come twice.
 func (r *reader) unique(n *yaml.Node, path string) bool {
 	good, first := true, make(map[string]int)
@@ -147,9 +150,9 @@ func (r *reader) unique(n *yaml.Node, path string) bool {
 			continue
 		}
 		if line, seen := first[key.Value]; seen {
-			what := "is there twice"
+			what := twice
 			if r.inFile {
-				what = fmt.Sprintf("is there twice, first in line %d", line)
+				what = fmt.Sprintf(twice+", first in line %d", line)
 			}
 			r.problems.add(r.at(key).problem(join(path, plain(key.Value)), "", what, "each key once"))
 			good = false
@@ -163,6 +166,10 @@ func (r *reader) unique(n *yaml.Node, path string) bool {
 // unknown reports a key that nobody knows, with the nearest of the names that could stand there or anywhere.
 func (r *reader) unknown(key *yaml.Node, path string, names []string) {
 	problem := r.at(key).problem(join(path, plain(key.Value)), "", "unknown key", "")
+	if len(*r.problems) > 100 { // not a configuration at all: do not search on and on
+		r.problems.add(problem)
+		return
+	}
 	if near := nearest(key.Value, names); near != "" {
 		problem.Near = join(path, near)
 	} else if near := nearestPath(join(path, key.Value), r.table.paths()); near != "" {

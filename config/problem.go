@@ -119,12 +119,16 @@ func plain(text string) string {
 
 // nearest returns the known word with the smallest edit distance to word, "" when none is close.
 func nearest(word string, known []string) string {
-	best, bestDistance := "", 1+max(2, len(word)/3)
+	best, bestDistance := "", 1+max(2, min(3, len(word)/3))
 	if len(word) > 200 {
 		return ""
 	}
 	for _, k := range known {
-		if d := distance(word, k); d < bestDistance {
+		d := distance(word, k)
+		if len(word) > 2 && strings.HasPrefix(k, word) {
+			d = min(d, 2) // cut short
+		}
+		if d < bestDistance {
 			best, bestDistance = k, d
 		}
 	}

@@ -1,0 +1,250 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"plasticity/record"
+)
+
+func writeGrid(t interface {
+	Fatal(...any)
+}, dir, text string,
+) string {
+	if err := os.WriteFile(filepath.Join(dir, "base.yaml"), []byte("model: {preset: llama2-s}\nbudget: {tpp: 20}\noptimizer: {tau: 2}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "grid.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+const fullGrid = `name: g
+claim: something
+base: base.yaml
+axes:
+  optimizer.weight_decay: [0, 0.10, 1e-3]
+  optimizer.no_decay: [[], ["*norm*"]]
+  model.family: [llama2]
+seeds: [2, 1]
+set: {eval: {tokens: 4096}, schedule.kind: linear}
+finetune:
+  - {task: arithmetic, config: ft.yaml}
+evaluate: {samples: 16}
+analyze: [probes, rank]
+figures: [loss-vs-decay]
+scales:
+  smoke: {axes: {optimizer.weight_decay: [1]}, seeds: [7], set: {budget.steps: 5}}
+  paper: {base: other.yaml}
+`
+
+func TestLoadGrid_Full(t *testing.T) {
+	dir := t.TempDir()
+	file := writeGrid(t, dir, fullGrid)
+	g, err := LoadGrid(file, "", []string{"optimizer.lr=0.5"}, []string{"PLASTICITY_EVAL_TOKENS=8192"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Grid{
+		Name: "g", Scales: []string{"smoke", "paper"}, Claim: "something", File: file, Base: filepath.Join(dir, "base.yaml"),
+		Axes: []Axis{
+			{Key: "optimizer.weight_decay", Values: []string{"0", "0.1", "0.001"}},
+			{Key: "optimizer.no_decay", Values: []string{"[]", `["*norm*"]`}},
+			{Key: "model.family", Values: []string{"llama2"}},
+		},
+		Seeds: []int64{2, 1}, Finetune: []FinetuneEntry{{"arithmetic", filepath.Join(dir, "ft.yaml")}}, Evaluate: Evaluate{16},
+		Analyze: []string{"probes", "rank"}, Figures: []string{"loss-vs-decay"},
+	}
+	if diff := cmp.Diff(want, g, cmpopts.IgnoreUnexported(Grid{}, Axis{})); diff != "" {
+		t.Error(diff)
+	}
+	cells, err := g.Cells()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cells) != 12 || g.CellCount() != 12 {
+		t.Fatalf("%d cells, CellCount %d", len(cells), g.CellCount())
+	}
+	var labels []string
+	for _, c := range cells[:5] {
+		labels = append(labels, fmt.Sprint(c.Axes[0].Value, c.Axes[1].Value, c.Seed))
+		if *c.Run.Optimizer.WeightDecay != 0 && c.Axes[0].Value == "0" || c.Run.Optimizer.Tau != 0 {
+			t.Errorf("decay %v, tau %v", *c.Run.Optimizer.WeightDecay, c.Run.Optimizer.Tau)
+		}
+	}
+	if diff := cmp.Diff([]string{"0[]2", "0[]1", `0["*norm*"]2`, `0["*norm*"]1`, "0.1[]2"}, labels); diff != "" {
+		t.Error(diff)
+	}
+	run := cells[3].Run
+	if run.Seed != 1 || run.Optimizer.LR != 0.5 || run.Eval.Tokens != 8192 || run.Schedule.Kind != "linear" || len(run.Optimizer.NoDecay) != 1 || run.Budget.TPP != 20 {
+		t.Errorf("layers: %+v", run)
+	}
+}
+
+func TestLoadGrid_Scale(t *testing.T) {
+	dir := t.TempDir()
+	file := writeGrid(t, dir, fullGrid)
+	g, err := LoadGrid(file, "smoke", []string{"budget.tokens=4096"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells, err := g.Cells()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Name != "g-smoke" || len(cells) != 2 || cells[0].Seed != 7 || cells[0].Run.Budget != (Budget{Tokens: 4096}) || cells[0].Run.Eval.Tokens != 4096 {
+		t.Errorf("%v: %+v", g, cells[0])
+	}
+	if diff := cmp.Diff([]string{"optimizer.weight_decay", "optimizer.no_decay", "model.family"}, []string{g.Axes[0].Key, g.Axes[1].Key, g.Axes[2].Key}); diff != "" {
+		t.Error(diff)
+	}
+	_, err = LoadGrid(file, "smok", nil, nil)
+	if got := usage(t, err); (*got)[0].Near != "smoke" {
+		t.Errorf("%v", err)
+	}
+	if _, err = LoadGrid(file, "paper", nil, nil); !strings.Contains(err.Error(), "other.yaml") {
+		t.Errorf("the base of a scale: %v", err)
+	}
+}
+
+func TestLoadGrid_AxesAreNotOverridden(t *testing.T) {
+	file := writeGrid(t, t.TempDir(), fullGrid)
+	for _, test := range []struct{ sets, env []string }{
+		{[]string{"optimizer.weight_decay=1"}, nil},
+		{[]string{"optimizer.tau=1"}, nil},
+		{[]string{"seed=1"}, nil},
+		{nil, []string{"PLASTICITY_OPTIMIZER_WEIGHT_DECAY=1"}},
+	} {
+		_, err := LoadGrid(file, "", test.sets, test.env)
+		usage(t, err)
+		if !strings.Contains(err.Error(), "is decided by") {
+			t.Error(err)
+		}
+	}
+}
+
+func TestLoadGrid_BadFiles(t *testing.T) {
+	var out strings.Builder
+	for _, file := range glob(t, "testdata/*.bad.grid.yaml", 25) {
+		g, err := LoadGrid(file, "", nil, nil)
+		if err == nil {
+			_, err = g.Cells()
+		}
+		if record.CodeOf(err) != record.Usage {
+			t.Errorf("%s: code %d of %v", file, record.CodeOf(err), err)
+			continue
+		}
+		out.WriteString(err.Error() + "\n")
+	}
+	golden(t, "bad.grid.golden", out.String())
+}
+
+func TestLoadGrid_Shipped(t *testing.T) {
+	for _, file := range glob(t, "../sweeps/grids/*.yaml", 2) {
+		g, err := LoadGrid(file, "", nil, nil)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, scale := range append([]string{""}, g.Scales...) {
+			scaled, err := LoadGrid(file, scale, nil, nil)
+			if err != nil {
+				t.Errorf("%s at scale %q: %v", file, scale, err)
+				continue
+			}
+			cells, err := scaled.Cells()
+			if err != nil {
+				t.Errorf("%s at scale %q: %v", file, scale, err)
+			}
+			ids := make(map[string]bool)
+			for _, c := range cells {
+				r, err := c.Run.Resolve(DataFacts{Vocab: 2})
+				if err != nil {
+					t.Errorf("%s: %v", file, err)
+					break
+				}
+				ids[r.ID(DataFacts{}, "")] = true
+			}
+			if len(ids) != len(cells) {
+				t.Errorf("%s at scale %q: %d runs in %d cells", file, scale, len(ids), len(cells))
+			}
+			t.Logf("%s: %d cells", scaled, len(cells))
+		}
+	}
+}
+
+func TestCells_AreDistinctRuns(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		decays := rapid.SliceOfNDistinct(rapid.Float64Range(0, 100), 1, 5, rapid.ID[float64]).Draw(t, "decays")
+		seeds := rapid.SliceOfNDistinct(rapid.Int64Range(0, 1<<62), 1, 4, rapid.ID[int64]).Draw(t, "seeds")
+		var text strings.Builder
+		text.WriteString("name: p\nbase: base.yaml\naxes:\n  model.layers: [1, 2]\n  optimizer.weight_decay: [")
+		for _, d := range decays {
+			fmt.Fprintf(&text, "%v, ", d)
+		}
+		text.WriteString("]\nseeds: [")
+		for _, s := range seeds {
+			fmt.Fprintf(&text, "%d, ", s)
+		}
+		text.WriteString("]\n")
+		g, err := LoadGrid(writeGrid(t, dir, text.String()), "", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cells, err := g.Cells()
+		if err != nil || len(cells) != 2*len(decays)*len(seeds) {
+			t.Fatalf("%d cells: %v", len(cells), err)
+		}
+		seen := make(map[string]bool)
+		for _, c := range cells {
+			r, err := c.Run.Resolve(DataFacts{Vocab: 512})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := r.ID(DataFacts{}, "")
+			if seen[id] {
+				t.Fatalf("two cells are run %s", id)
+			}
+			seen[id] = true
+		}
+	})
+}
+
+func FuzzLoadGrid(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.bad.grid.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text, "")
+	}
+	f.Add([]byte(fullGrid), "smoke")
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text []byte, scale string) {
+		file := filepath.Join(dir, "fuzz.yaml")
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		g, err := LoadGrid(file, scale, nil, nil)
+		if err == nil {
+			_, err = g.Cells()
+		}
+		if err != nil && record.CodeOf(err) == record.Internal {
+			t.Error(err)
+		}
+	})
+}
