@@ -107,25 +107,16 @@ func (f fakeSpec) train(signals <-chan os.Signal) (record.Code, error) {
 }
 
 func (f fakeSpec) loop(run *record.Run, signals <-chan os.Signal) (record.Code, error) {
-	last, _, err := record.LatestCheckpoint(record.OS(), f.Dir)
+	from, state, err := f.resume()
 	if err != nil {
 		return record.CodeOf(err), err
-	}
-	step, state := int64(0), sha256.Sum256([]byte(f.ID))
-	if last != nil {
-		text, err := os.ReadFile(last.Path("state.bin"))
-		if err != nil || len(text) != len(state) {
-			return record.BadData, errors.Join(err, errors.New("bad state"))
-		}
-		step = last.Step
-		copy(state[:], text)
 	}
 	journal, err := record.OpenJournal(record.OS(), run.Path(record.MetricsFile))
 	if err != nil {
 		return record.CodeOf(err), err
 	}
 	defer journal.Close() //nolint:errcheck // the process ends
-	from := step
+	step := from
 	for step < f.Steps {
 		if code, err := f.misbehave(run, from, step, signals); err != nil {
 			return code, err
@@ -137,12 +128,7 @@ func (f fakeSpec) loop(run *record.Run, signals <-chan os.Signal) (record.Code, 
 		if err := journal.Append(metric); err != nil {
 			return record.CodeOf(err), err
 		}
-		stop := false
-		select {
-		case <-signals:
-			stop = f.Does != "deaf"
-		default:
-		}
+		stop := len(signals) > 0 && f.Does != "deaf"
 		if stop || step%f.Every == 0 || step == f.Steps {
 			if err := f.save(step, state[:]); err != nil {
 				return record.CodeOf(err), err
@@ -159,6 +145,19 @@ func (f fakeSpec) loop(run *record.Run, signals <-chan os.Signal) (record.Code, 
 		return record.OK, os.WriteFile(run.Path(record.DoneFile), []byte(`{"schema":1,"id":"another","code":0}`), 0o644)
 	}
 	return record.OK, run.Finish()
+}
+
+// resume is where the newest checkpoint left off.
+func (f fakeSpec) resume() (step int64, state [sha256.Size]byte, err error) {
+	last, _, err := record.LatestCheckpoint(record.OS(), f.Dir)
+	if err != nil || last == nil {
+		return 0, sha256.Sum256([]byte(f.ID)), err
+	}
+	text, err := os.ReadFile(last.Path("state.bin"))
+	if err != nil || copy(state[:], text) != len(state) {
+		return 0, state, record.Fail(record.BadData, "bad state: %w", err)
+	}
+	return last.Step, state, nil
 }
 
 func (f fakeSpec) save(step int64, state []byte) error {

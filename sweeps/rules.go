@@ -14,13 +14,13 @@ import (
 type Action int
 
 const (
-	// Finish: the cell is done if its folder says so, too.
+	// Finish believes it: the cell is done if its folder says so, too.
 	Finish Action = iota
-	// Restart: start it again at once; it has saved its work.
+	// Restart starts it again at once: it has saved its work.
 	Restart
-	// Retry: start it again after a pause, a bounded number of times.
+	// Retry starts it again after a pause, a bounded number of times.
 	Retry
-	// Abandon: starting it again would end the same way; mark it failed.
+	// Abandon marks it failed: starting it again would end the same way.
 	Abandon
 )
 

@@ -133,10 +133,10 @@ func (r *runner) loop(ctx context.Context) {
 		case <-tick.C:
 			r.onTick()
 		case s := <-r.o.Signals:
-			grace = r.onStop(s.String(), grace)
+			grace = r.onStop(s.String())
 		case <-cancelled:
 			cancelled = nil
-			grace = r.onStop("cancelled", grace)
+			grace = r.onStop("cancelled")
 		case <-grace:
 			r.say("members did not stop within %s: killing them", r.o.Grace)
 			r.killAll()
@@ -343,7 +343,7 @@ func (r *runner) end(j *job, p phase) {
 
 // onStop reacts to a signal: the first one asks members to save and stop, the
 // second kills them. It returns the channel that fires when the grace is over.
-func (r *runner) onStop(why string, grace <-chan time.Time) <-chan time.Time {
+func (r *runner) onStop(why string) <-chan time.Time {
 	if r.stopping {
 		r.say("%s again: killing %d members", why, r.count(isRunning))
 		r.killAll()
