@@ -59,17 +59,14 @@ func (a *AdamW) SetUpdates(n int64) { a.updates = n }
 func (a *AdamW) GradNorm() (float64, error) { return a.registry.GradNorm() }
 
 // Step makes one update in one crossing: gradients are scaled so that their norm, gradNorm, is at
-// most ClipNorm. weightDecay is what the default group decays by. A norm that is not finite is
-// refused and nothing changes.
-func (a *AdamW) Step(lr, weightDecay, gradNorm float64) error {
+// most ClipNorm; every group's weight decay is multiplied by decayFactor, the schedule's value. A
+// norm that is not finite is refused and nothing changes.
+func (a *AdamW) Step(lr, decayFactor, gradNorm float64) error {
 	if math.IsNaN(gradNorm) || math.IsInf(gradNorm, 0) {
 		return record.Fail(record.NonFinite, "optim: the gradient norm is %v", gradNorm)
 	}
 	for i := range a.segments {
-		a.segments[i].WeightDecay = a.groups[a.of[i]].WeightDecay
-		if a.groups[a.of[i]].Scheduled {
-			a.segments[i].WeightDecay = weightDecay
-		}
+		a.segments[i].WeightDecay = decayFactor * a.groups[a.of[i]].WeightDecay
 	}
 	r := a.registry
 	err := torch.AdamWStep(r.Flat(nn.Params), r.Flat(nn.Grads), r.Flat(nn.ExpAvg), r.Flat(nn.ExpAvgSq),

@@ -47,7 +47,7 @@ func (a *reference) step(grads []float32, step int, lr, decay, scale float64) {
 
 func TestAdamW_EqualsItsDefinition(t *testing.T) {
 	r := build(t, torch.BFloat16)
-	groups, err := optim.Assign(r.Params(), []string{"*norm*"}, []optim.Rule{{Match: "embed*", WeightDecay: 0.5}})
+	groups, err := optim.Assign(r.Params(), 4, []string{"*norm*"}, []optim.Rule{{Match: "embed*", WeightDecay: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestAdamW_EqualsItsDefinition(t *testing.T) {
 		if err != nil || math.Abs(norm-math.Sqrt(squares)) > 1e-6*norm {
 			t.Fatalf("norm %v, want %v, %v", norm, math.Sqrt(squares), err)
 		}
-		if err := adam.Step(1e-2, 2, norm); err != nil {
+		if err := adam.Step(1e-2, 0.5, norm); err != nil {
 			t.Fatal(err)
 		}
 		for name, a := range want {
@@ -113,7 +113,7 @@ func compare(t *testing.T, r *nn.Registry, want map[string]*reference) {
 
 func TestAdamW_RefusesANormThatIsNotFinite(t *testing.T) {
 	r := build(t, torch.Float32)
-	groups, err := optim.Assign(r.Params(), nil, nil)
+	groups, err := optim.Assign(r.Params(), 1, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestAdamW_RefusesANormThatIsNotFinite(t *testing.T) {
 
 func TestAssign_EveryParameterIsInExactlyOneGroup(t *testing.T) {
 	r := build(t, torch.Float32)
-	groups, err := optim.Assign(r.Params(), []string{"*norm*", "embed*"}, []optim.Rule{{Match: "embed*", WeightDecay: 3}, {Match: "*.q.*", WeightDecay: 4}})
+	groups, err := optim.Assign(r.Params(), 1, []string{"*norm*", "embed*"}, []optim.Rule{{Match: "embed*", WeightDecay: 3}, {Match: "*.q.*", WeightDecay: 4}})
 	if err != nil && !strings.Contains(err.Error(), "embed*") {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestAssign_EveryParameterIsInExactlyOneGroup(t *testing.T) {
 
 func TestAssign_AGlobWithoutAMatchIsAnError(t *testing.T) {
 	r := build(t, torch.Float32)
-	_, err := optim.Assign(r.Params(), []string{"*bias*"}, []optim.Rule{{Match: "*.k.*", WeightDecay: 1}})
+	_, err := optim.Assign(r.Params(), 1, []string{"*bias*"}, []optim.Rule{{Match: "*.k.*", WeightDecay: 1}})
 	if record.CodeOf(err) != record.Usage || !strings.Contains(err.Error(), "*bias*") || !strings.Contains(err.Error(), "*.k.*") {
 		t.Fatalf("got %v", err)
 	}

@@ -19,21 +19,20 @@ type Rule struct {
 
 // Group is a set of parameters with one weight decay.
 type Group struct {
-	Name        string  // the rule's glob, "no_decay" or "default"
-	Scheduled   bool    // follows the run's scheduled weight decay
-	WeightDecay float64 // when it does not
+	Name        string // the rule's glob, "no_decay" or "default"
+	WeightDecay float64
 	Params      []*nn.Param
 }
 
 // Assign puts every parameter into exactly one group: the first rule that matches its name, else
-// no_decay when one of those globs does, else the default group, which follows the schedule.
-// Every glob that matches nothing is reported, all at once.
-func Assign(params []*nn.Param, noDecay []string, rules []Rule) ([]Group, error) {
+// no_decay when one of those globs does, else the default group with weightDecay. Every glob that
+// matches nothing is reported, all at once.
+func Assign(params []*nn.Param, weightDecay float64, noDecay []string, rules []Rule) ([]Group, error) {
 	groups := make([]Group, 0, len(rules)+2)
 	for _, rule := range rules {
 		groups = append(groups, Group{Name: rule.Match, WeightDecay: rule.WeightDecay})
 	}
-	exempt, rest := Group{Name: "no_decay"}, Group{Name: "default", Scheduled: true}
+	exempt, rest := Group{Name: "no_decay"}, Group{Name: "default", WeightDecay: weightDecay}
 	for _, p := range params {
 		switch i := slices.IndexFunc(rules, func(r Rule) bool { return match(r.Match, p.Name) }); {
 		case i >= 0:
