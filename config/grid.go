@@ -63,7 +63,7 @@ type Cell struct {
 }
 
 // maxCells bounds the size of a grid.
-const maxCells = 100_000
+const maxCells = 10_000
 
 // Cells lays out the runs: the first axis varies slowest, the seed fastest. Two equal values of an axis or two equal
 // seeds are refused when the grid is loaded. The error is a record.Failure with Usage and every problem inside.
