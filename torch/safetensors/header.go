@@ -27,7 +27,7 @@ const metadataKey = "__metadata__"
 type Entry struct {
 	Name  string
 	DType DType
-	Shape []int64 // empty for a single number
+	Shape []int // empty for a single number
 
 	begin, end int64 // bytes, from the start of the file
 	shard      int   // the file it lies in
@@ -148,7 +148,9 @@ func (h *header) readEntry(name string) {
 		case 0:
 			e.DType = DType(h.scan.text(16))
 		case 1:
-			e.Shape = h.scan.numbers(maxRank)
+			for _, d := range h.scan.numbers(maxRank) {
+				e.Shape = append(e.Shape, int(d)) // int has 64 bits wherever libtorch runs
+			}
 		default:
 			offsets = h.scan.numbers(2)
 		}
@@ -172,7 +174,7 @@ func (h *header) addEntry(e Entry, begin, end int64) {
 	}
 	count := uint64(1)
 	for _, d := range e.Shape {
-		high, low := bits.Mul64(count, uint64(d))
+		high, low := bits.Mul64(count, uint64(d)) //nolint:gosec // not negative
 		if high != 0 || low > 1<<60 {
 			h.fail(e.Name, "shape %v has more elements than any file", e.Shape)
 			return

@@ -17,7 +17,7 @@ import (
 	"plasticity/torch/safetensors"
 )
 
-func source(name string, dtype safetensors.DType, values []float32, shape ...int64) safetensors.Source {
+func source(name string, dtype safetensors.DType, values []float32, shape ...int) safetensors.Source {
 	return safetensors.Source{Name: name, DType: dtype, Shape: shape, Float32: func() ([]float32, error) { return values, nil }}
 }
 
@@ -203,12 +203,12 @@ func TestWrite_RoundTrip(t *testing.T) {
 		var list []safetensors.Source
 		want := map[string][]float32{}
 		for _, name := range names {
-			shape := rapid.SliceOfN(rapid.Int64Range(0, 4), 0, 4).Draw(t, "shape")
-			n := int64(1)
+			shape := rapid.SliceOfN(rapid.IntRange(0, 4), 0, 4).Draw(t, "shape")
+			n := 1
 			for _, d := range shape {
 				n *= d
 			}
-			values := rapid.SliceOfN(rapid.Float32(), int(n), int(n)).Draw(t, "values")
+			values := rapid.SliceOfN(rapid.Float32(), n, n).Draw(t, "values")
 			list = append(list, source(name, safetensors.F32, values, shape...))
 			want[name] = values
 		}

@@ -18,7 +18,7 @@ import (
 type Source struct {
 	Name    string
 	DType   DType // F32, BF16 or F16: values are rounded to nearest
-	Shape   []int64
+	Shape   []int
 	Float32 func() ([]float32, error) // row-major
 }
 
@@ -26,7 +26,7 @@ type Source struct {
 func (s Source) bytes() int64 {
 	n := s.DType.Size()
 	for _, d := range s.Shape {
-		n *= d
+		n *= int64(d)
 	}
 	return n
 }
@@ -96,7 +96,7 @@ func plan(metadata map[string]string, sources []Source) ([]Source, []byte, error
 	}
 	at := int64(0)
 	for i, s := range ordered {
-		shape, err := json.Marshal(append([]int64{}, s.Shape...)) // never null
+		shape, err := json.Marshal(append([]int{}, s.Shape...)) // never null
 		if err != nil {
 			return nil, nil, err
 		}
@@ -126,7 +126,7 @@ func check(ordered []Source) error {
 			return fmt.Errorf("tensor %s: dtype %q is not written", s.Name, s.DType)
 		case s.Float32 == nil:
 			return errors.New("tensor " + s.Name + " has no values")
-		case len(s.Shape) > maxRank || slices.ContainsFunc(s.Shape, func(d int64) bool { return d < 0 || d > 1<<40 }):
+		case len(s.Shape) > maxRank || slices.ContainsFunc(s.Shape, func(d int) bool { return d < 0 || d > 1<<40 }):
 			return fmt.Errorf("tensor %s: shape %v is not possible", s.Name, s.Shape)
 		}
 		names[s.Name] = true
