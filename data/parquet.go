@@ -1,0 +1,198 @@
+package data
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// Limits of Parquet files.
+const (
+	maxFooter      = 32 << 20 // bytes
+	maxTextFactor  = 4096     // bytes of text a byte of file, beyond maxTextFree
+	maxTextFree    = 1 << 30  // bytes of text a file may always have
+	maxRowsPerByte = 8        // rows a byte of file, beyond maxRowsFree
+	maxRowsFree    = 1 << 20
+)
+
+// readParquet reads the column "text" of a Parquet file, one document a row. A row without a value is an empty document.
+// Sizes are checked before the library that decodes sees them, and what it panics with becomes an error.
+func readParquet(ctx context.Context, in input, emit func(piece) error) (err error) {
+	f, err := openInput(in)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	r := parquetReader{in: in, f: f, emit: emit}
+	file, err := r.open()
+	if err != nil {
+		return bad("input %s: not a Parquet file that can be read: %w", in.path, err)
+	}
+	chunks, err := r.locate(file)
+	if err != nil {
+		return bad("input %s: %w", in.path, err)
+	}
+	for _, chunk := range chunks {
+		if err := r.chunk(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parquetReader reads one file.
+type parquetReader struct {
+	in   input
+	f    *os.File
+	emit func(piece) error
+	row  int64
+	text int64 // bytes of text so far
+}
+
+// recovered makes an error of a panic of the library.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("broken: %v", r)
+	}
+}
+
+// open reads the metadata after checking that it claims no more than it has.
+func (r *parquetReader) open() (file *parquet.File, err error) {
+	defer recovered(&err)
+	var tail [8]byte
+	if r.in.size < 12 {
+		return nil, fmt.Errorf("only %d bytes", r.in.size)
+	}
+	if _, err := r.f.ReadAt(tail[:], r.in.size-8); err != nil {
+		return nil, err
+	}
+	if string(tail[4:]) != "PAR1" {
+		return nil, errors.New("it does not end in PAR1: cut off, encrypted or something else")
+	}
+	size := int64(binary.LittleEndian.Uint32(tail[:]))
+	if size > maxFooter || size > r.in.size-12 {
+		return nil, fmt.Errorf("its metadata claim %d bytes", size)
+	}
+	footer := make([]byte, size)
+	if _, err := r.f.ReadAt(footer, r.in.size-8-size); err != nil {
+		return nil, err
+	}
+	w := thriftWalker{b: footer}
+	if err := w.message(); err != nil {
+		return nil, err
+	}
+	return parquet.OpenFile(r.f, r.in.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+}
+
+// locate returns the chunks of the text column after checking their pages.
+func (r *parquetReader) locate(file *parquet.File) (chunks []parquet.ColumnChunk, err error) {
+	defer recovered(&err)
+	leaf, ok := file.Schema().Lookup(textColumn)
+	if !ok || leaf.Node.Repeated() || leaf.Node.Type().Kind() != parquet.ByteArray {
+		return nil, fmt.Errorf("no column %q of type string at the top level: rename the column with the documents", textColumn)
+	}
+	if limit := r.in.size*maxRowsPerByte + maxRowsFree; file.NumRows() < 0 || file.NumRows() > limit {
+		return nil, fmt.Errorf("it claims %d rows, %d are the most for %d bytes", file.NumRows(), limit, r.in.size)
+	}
+	for i, group := range file.RowGroups() {
+		columns := file.Metadata().RowGroups[i].Columns
+		if leaf.ColumnIndex >= len(columns) {
+			return nil, fmt.Errorf("row group %d: no column %d", i, leaf.ColumnIndex)
+		}
+		column := &columns[leaf.ColumnIndex]
+		if column.FilePath != "" {
+			return nil, fmt.Errorf("row group %d: its column lies in another file, which is not supported", i)
+		}
+		if err := newPageGuard(r.f, r.in.size, &column.MetaData).check(); err != nil {
+			return nil, fmt.Errorf("row group %d: %w", i, err)
+		}
+		chunks = append(chunks, group.ColumnChunks()[leaf.ColumnIndex])
+	}
+	return chunks, nil
+}
+
+// chunk hands on the rows of one column chunk.
+func (r *parquetReader) chunk(ctx context.Context, column parquet.ColumnChunk) error {
+	pages, err := r.pages(column)
+	if err != nil {
+		return bad("input %s: row %d: %w", r.in.path, r.row, err)
+	}
+	defer pages.Close() //nolint:errcheck // only read
+	values := make([]parquet.Value, 256)
+	for {
+		if ctx.Err() != nil {
+			return failIO(ctx.Err(), "read input %s", r.in.path)
+		}
+		page, err := r.page(pages)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return bad("input %s: row %d: %w", r.in.path, r.row, err)
+		}
+		err = r.pageRows(page, values)
+		parquet.Release(page)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (r *parquetReader) pages(column parquet.ColumnChunk) (pages parquet.Pages, err error) {
+	defer recovered(&err)
+	return column.Pages(), nil
+}
+
+func (r *parquetReader) page(pages parquet.Pages) (page parquet.Page, err error) {
+	defer recovered(&err)
+	return pages.ReadPage()
+}
+
+// pageRows hands on the rows of one page.
+func (r *parquetReader) pageRows(page parquet.Page, values []parquet.Value) error {
+	var texts []string
+	reader := page.Values()
+	for {
+		var err error
+		texts, err = r.values(reader, values, texts[:0])
+		if err != nil && !errors.Is(err, io.EOF) {
+			return bad("input %s: row %d: %w", r.in.path, r.row, err)
+		}
+		for _, text := range texts {
+			if err := r.document(text); err != nil {
+				return err
+			}
+		}
+		if err != nil || len(texts) == 0 {
+			return nil
+		}
+	}
+}
+
+// values decodes the next values of a page.
+func (r *parquetReader) values(reader parquet.ValueReader, values []parquet.Value, texts []string) (_ []string, err error) {
+	defer recovered(&err)
+	n, err := reader.ReadValues(values)
+	for _, v := range values[:n] {
+		texts = append(texts, string(v.ByteArray()))
+	}
+	return texts, err
+}
+
+// document hands on one row.
+func (r *parquetReader) document(text string) error {
+	r.text += int64(len(text))
+	switch limit := r.in.size*maxTextFactor + maxTextFree; {
+	case len(text) > maxLine:
+		return bad("input %s: row %d: a document of %d bytes, at most %d are read: split it", r.in.path, r.row, len(text), maxLine)
+	case r.text > limit:
+		return bad("input %s: row %d: more than %d bytes of text from %d bytes of file: this looks like a trap", r.in.path, r.row, limit, r.in.size)
+	}
+	r.row++
+	return emitText(text, min(r.text, r.in.size), r.emit)
+}
