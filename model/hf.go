@@ -1,0 +1,136 @@
+package model
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"plasticity/data"
+	"plasticity/record"
+	"plasticity/torch/safetensors"
+)
+
+// The files of a Hugging Face folder that are not the tokenizer's.
+const (
+	hfConfigFile     = "config.json"
+	hfGenerationFile = "generation_config.json"
+)
+
+// ExportOptions is what goes into a Hugging Face folder besides the model.
+type ExportOptions struct {
+	DType     safetensors.DType // F32 (also the zero value), BF16 or F16
+	Tokenizer *data.Tokenizer   // nil: the folder has none
+	EOS       []int32           // tokens that end a text; empty: the tokenizer's
+}
+
+// SaveHF writes the folder dir, which transformers loads with plain from_pretrained: config.json, generation_config.json,
+// model.safetensors, and the tokenizer's files. The folder appears complete or not at all. One that is there is replaced only
+// when it holds nothing but an earlier export, else the error is NotPermitted. The same model gives the same bytes.
+func SaveHF(fsys record.FS, dir string, m *Transformer, o ExportOptions) error {
+	if o.DType == "" {
+		o.DType = safetensors.F32
+	}
+	small, err := hfFiles(m, o)
+	if err != nil {
+		return err
+	}
+	if err := replaceable(fsys, dir); err != nil {
+		return err
+	}
+	bytes, err := safetensors.Size(safetensors.PyTorch(), m.sources(o.DType))
+	if err != nil {
+		return err
+	}
+	for _, f := range small {
+		bytes += int64(len(f.Data))
+	}
+	if err := record.Need(fsys, filepath.Dir(dir), bytes, "the export"); err != nil {
+		return err
+	}
+	return record.WriteDirAtomic(fsys, dir, func(temp string) error {
+		for _, f := range small {
+			if err := writeFile(fsys, filepath.Join(temp, f.Name), func(w io.Writer) error {
+				_, err := w.Write(f.Data)
+				return err
+			}); err != nil {
+				return err
+			}
+		}
+		return writeFile(fsys, filepath.Join(temp, safetensors.ModelFile), func(w io.Writer) error {
+			return safetensors.Write(w, safetensors.PyTorch(), m.sources(o.DType))
+		})
+	})
+}
+
+// hfFiles makes the files that are not weights.
+func hfFiles(m *Transformer, o ExportOptions) ([]data.File, error) {
+	var files []data.File
+	eos := o.EOS
+	if o.Tokenizer != nil {
+		if o.Tokenizer.Vocab() > m.config.Vocab {
+			return nil, record.Fail(record.Mismatch, "the tokenizer has %d tokens and the model %d: export with the tokenizer it was trained with", o.Tokenizer.Vocab(), m.config.Vocab)
+		}
+		var err error
+		if files, err = o.Tokenizer.HFFiles(m.config.Context); err != nil {
+			return nil, err
+		}
+		if id, ok := o.Tokenizer.EOS(); ok && len(eos) == 0 {
+			eos = []int32{id}
+		}
+	}
+	names := map[safetensors.DType]string{safetensors.F32: "float32", safetensors.BF16: "bfloat16", safetensors.F16: "float16"}
+	generation := hfGeneration{EOS: eos}
+	if len(eos) > 0 {
+		generation.PAD = &eos[0]
+	}
+	for _, f := range []struct {
+		name  string
+		value any
+	}{{hfConfigFile, newHFConfig(m.config, names[o.DType], eos)}, {hfGenerationFile, generation}} {
+		text, err := json.MarshalIndent(f.value, "", "  ")
+		if err != nil {
+			return nil, record.Fail(record.Internal, "write %s: %w", f.name, err)
+		}
+		files = append(files, data.File{Name: f.name, Data: append(text, '\n')})
+	}
+	return files, nil
+}
+
+// replaceable refuses to replace a folder that holds anything but an export.
+func replaceable(fsys record.FS, dir string) error {
+	entries, err := fsys.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return record.Fail(record.NotPermitted, "%w: choose another folder", err)
+	}
+	ours := []string{
+		hfConfigFile, hfGenerationFile, safetensors.ModelFile, data.TokenizerFile, "tokenizer_config.json", "special_tokens_map.json",
+	}
+	for _, e := range entries {
+		if !slices.Contains(ours, e.Name()) {
+			return record.Fail(record.NotPermitted, "%s holds %s, which is not of an export, and would be replaced as a whole: choose another folder", dir, e.Name())
+		}
+	}
+	return nil
+}
+
+// writeFile makes a new file; WriteDirAtomic syncs it.
+func writeFile(fsys record.FS, path string, write func(io.Writer) error) error {
+	f, err := fsys.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, record.FileMode)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 1<<16)
+	err = write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	return errors.Join(err, f.Close())
+}
