@@ -14,9 +14,12 @@ import "fmt"
 // against. It is a constant so that a rebuilt library rebuilds the Go code that uses it.
 const Stamp = C.TGO_STAMP
 
+// LoadedStamp is the stamp of the native library that was loaded.
+func LoadedStamp() string { return C.GoString(C.tgo_stamp()) }
+
 // Check compares the loaded native library with the one this package was compiled against.
 func Check() error {
-	if loaded := C.GoString(C.tgo_stamp()); loaded != Stamp {
+	if loaded := LoadedStamp(); loaded != Stamp {
 		return fmt.Errorf("the native library (stamp %.12s) is not the one this program was built with (%.12s): run make build", loaded, Stamp)
 	}
 	return nil

@@ -11,6 +11,9 @@ type Info = cgo.Info
 // Stamp identifies the native library this program was built with.
 const Stamp = cgo.Stamp
 
+// LoadedStamp identifies the native library that was loaded.
+func LoadedStamp() string { return cgo.LoadedStamp() }
+
 // Check says whether the native library that was loaded is the one this program was built with.
 func Check() error {
 	if err := cgo.Check(); err != nil {

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"plasticity/cmd/internal/request"
+	"plasticity/record"
+)
+
+func main() { os.Exit(int(run(os.Args[1:], os.Stdout, os.Stderr))) }
+
+// run does one command and reports its failure in one line.
+func run(args []string, out, errs io.Writer) (code record.Code) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(errs, "error: internal error: %v\n%s", p, debug.Stack())
+			code = record.Internal
+		}
+	}()
+	if len(args) != 2 {
+		fmt.Fprintln(errs, "error: plasticity-worker is started by plasticity: run plasticity --help")
+		return record.Usage
+	}
+	// A closed pipe is an error of the write, not the death of a run.
+	signal.Ignore(syscall.SIGPIPE)
+	err := dispatch(context.Background(), args[0], args[1], streams{out: out, errs: errs})
+	if err != nil {
+		fmt.Fprintf(errs, "error: %v\n", err)
+	}
+	return record.CodeOf(err)
+}
+
+// streams are the standard streams of a command.
+type streams struct{ out, errs io.Writer }
+
+// tty reports whether progress goes to a terminal that may be redrawn.
+func (s streams) tty() bool {
+	f, ok := s.errs.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+}
+
+// progress is where progress goes; nil when it is not wanted.
+func (s streams) progress(quiet bool) io.Writer {
+	if quiet {
+		return nil
+	}
+	return s.errs
+}
+
+func dispatch(ctx context.Context, command, text string, s streams) error {
+	switch command {
+	case request.CommandTrain:
+		return with(text, func(r request.Train) error { return train(ctx, r, s) })
+	case request.CommandGenerate:
+		return with(text, func(r request.Generate) error { return generate(ctx, r, s) })
+	case request.CommandEvalLoss:
+		return with(text, func(r request.EvalLoss) error { return evalLoss(ctx, r, s) })
+	case request.CommandExport:
+		return with(text, func(r request.Export) error { return export(r, s) })
+	case request.CommandImport:
+		return with(text, func(r request.Import) error { return importHF(r, s) })
+	case request.CommandBench:
+		return with(text, func(r request.Bench) error { return bench(r, s) })
+	case request.CommandDoctor:
+		return with(text, func(r request.Doctor) error { return doctor(r, s) })
+	default:
+		return record.Fail(record.Usage, "the worker has no command %q: program and worker are of different builds, run make build", command)
+	}
+}
+
+// with decodes the request of a command.
+func with[T any](text string, f func(T) error) error {
+	r, err := request.Decode[T](text)
+	if err != nil {
+		return err
+	}
+	return f(r)
+}
+
+// forceAfter is how long a stop may take before the process ends without it.
+const forceAfter = 30 * time.Second
+
+// signals delivers the first stop signal; a second one, or a stop that takes too long, ends the
+// process at once. The unfinished checkpoint has no name by then, and the one before it stays.
+func signals(errs io.Writer) (first <-chan os.Signal, stop func()) {
+	in, out := make(chan os.Signal, 4), make(chan os.Signal, 1)
+	signal.Notify(in, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGHUP)
+	finished := make(chan struct{})
+	go func() {
+		select {
+		case s := <-in:
+			out <- s
+		case <-finished:
+			return
+		}
+		select {
+		case <-in:
+			fmt.Fprintln(errs, "error: a second signal: ended without saving; the last checkpoint is valid")
+			os.Exit(int(record.Stopped))
+		case <-time.After(forceAfter):
+			fmt.Fprintf(errs, "error: the stop took more than %s: ended; the last checkpoint is valid\n", forceAfter)
+			os.Exit(int(record.Stopped))
+		case <-finished:
+		}
+	}()
+	return out, func() { signal.Stop(in); close(finished) }
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"plasticity/cmd/internal/request"
+	"plasticity/data"
+	"plasticity/eval"
+	"plasticity/model"
+	"plasticity/record"
+	"plasticity/torch"
+	"plasticity/torch/safetensors"
+	"plasticity/trainer"
+)
+
+// open loads a model and its tokenizer for use, in float32: what is measured does not depend on how
+// it was trained.
+func open(path string, threads int) (*model.Transformer, model.Source, error) {
+	if err := torch.Check(); err != nil {
+		return nil, model.Source{}, err
+	}
+	if err := torch.SetThreads(trainer.ThreadsOr(threads)); err != nil {
+		return nil, model.Source{}, err
+	}
+	return model.Open(path, torch.Float32)
+}
+
+// generate continues a prompt: text as it comes, or one line of JSON.
+func generate(ctx context.Context, r request.Generate, s streams) error {
+	sampling := eval.Sampling{Temperature: r.Temperature, TopK: r.TopK, TopP: r.TopP}
+	if err := sampling.Check(); err != nil {
+		return err
+	}
+	if r.MaxTokens < 1 {
+		return record.Fail(record.Usage, "--max-tokens %d: at least 1", r.MaxTokens)
+	}
+	m, source, err := open(r.Model, r.Threads)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	tokenizer, err := source.Tokenizer()
+	if err != nil {
+		return err
+	}
+	o := eval.GenerateOptions{MaxTokens: r.MaxTokens, Sampling: sampling, Seed: r.Seed, StopAtEnd: true}
+	if !r.JSON {
+		fmt.Fprint(s.out, r.Prompt)
+		o.OnText = func(text string) error {
+			if _, err := fmt.Fprint(s.out, text); err != nil {
+				return record.Fail(record.IO, "write the text: %w", err)
+			}
+			return nil
+		}
+	}
+	g, err := eval.Generate(ctx, m, tokenizer, r.Prompt, o)
+	if err != nil {
+		return err
+	}
+	if r.JSON {
+		return reply(s, request.Generated{Prompt: r.Prompt, Text: g.Text, Tokens: g.Tokens, Finish: string(g.Finish)})
+	}
+	fmt.Fprintln(s.out)
+	return nil
+}
+
+// evalBatch is how many windows go through the model at once.
+const evalBatch = 16
+
+// evalLoss is the mean loss on prepared shards.
+func evalLoss(ctx context.Context, r request.EvalLoss, s streams) error {
+	set, err := data.Open(r.Data)
+	if err != nil {
+		return err
+	}
+	m, source, err := open(r.Model, r.Threads)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if err := belongs(source, set); err != nil {
+		return err
+	}
+	loss, err := eval.Loss(ctx, m, set, r.Tokens, evalBatch)
+	if err != nil {
+		return err
+	}
+	if r.JSON {
+		return reply(s, request.Loss{LossNatsPerToken: record.Float(loss.NatsPerToken), BitsPerByte: record.Float(loss.BitsPerByte), Tokens: loss.Tokens})
+	}
+	fmt.Fprintf(s.out, "%.6f nats per token  %.6f bits per byte  %d tokens\n", loss.NatsPerToken, loss.BitsPerByte, loss.Tokens)
+	return nil
+}
+
+// belongs refuses shards that were made with another tokenizer than the model's.
+func belongs(source model.Source, set *data.Set) error {
+	tokenizer, err := source.Tokenizer()
+	if err != nil {
+		return err
+	}
+	if tokenizer.Digest() != set.TokenizerDigest() {
+		return record.Fail(record.Mismatch, "%s was prepared with another tokenizer than the model's: prepare the text again with the tokenizer.json of the model", set.Dir())
+	}
+	return nil
+}
+
+// export writes a Hugging Face folder.
+func export(r request.Export, s streams) error {
+	m, source, err := open(r.Run, 0)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	tokenizer, err := source.Tokenizer()
+	if err != nil {
+		return err
+	}
+	o := model.ExportOptions{DType: safetensors.F32, Tokenizer: tokenizer, EOS: source.EOS}
+	if err := model.SaveHF(record.OS(), r.Out, m, o); err != nil {
+		return err
+	}
+	if !r.Quiet {
+		fmt.Fprintf(s.errs, "%s loads with transformers' from_pretrained\n", r.Out)
+	}
+	return nil
+}
+
+// importHF makes a run of a Hugging Face folder.
+func importHF(r request.Import, s streams) error {
+	if err := torch.Check(); err != nil {
+		return err
+	}
+	if err := trainer.Import(record.OS(), r.HF, r.Out, program()); err != nil {
+		return err
+	}
+	if !r.Quiet {
+		fmt.Fprintf(s.errs, "%s is a run now: eval, generate, export and train --init take it\n", r.Out)
+	}
+	return nil
+}

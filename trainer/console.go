@@ -1,0 +1,138 @@
+package trainer
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"plasticity/config"
+)
+
+// How often progress is shown: on a terminal and in a log.
+const (
+	redrawEvery = 100 * time.Millisecond
+	printEvery  = 10 * time.Second
+)
+
+// console shows progress to people: one line that is redrawn on a terminal, a plain line now and
+// then elsewhere. A nil console is silent.
+type console struct {
+	out     io.Writer
+	tty     bool
+	config  config.Resolved
+	from    int64 // steps done before this process
+	started time.Time
+	shown   time.Time
+	val     float64
+	width   int // of the line on the terminal
+}
+
+func newConsole(out io.Writer, tty bool, c config.Resolved) *console {
+	if out == nil {
+		return nil
+	}
+	return &console{out: out, tty: tty, config: c, val: math.NaN()}
+}
+
+// start says what is about to be trained, and from which step on.
+func (c *console) start(dir string, from int64) {
+	if c == nil {
+		return
+	}
+	c.started, c.from = time.Now(), from
+	m := c.config.Model
+	c.message("%s: %s parameters, %s tokens in %d steps, weight decay %g (τ %.3g), in %s", modelName(m),
+		count(m.Parameters()), count(c.config.TokensTotal), c.config.Steps, c.config.WeightDecay, c.config.Tau, dir)
+	if c.from > 0 {
+		c.message("going on from step %d", c.from)
+	}
+}
+
+// message prints a line of its own.
+func (c *console) message(format string, args ...any) {
+	if c == nil {
+		return
+	}
+	c.clear()
+	fmt.Fprintf(c.out, format+"\n", args...)
+}
+
+func (c *console) clear() {
+	if c.width > 0 {
+		fmt.Fprintf(c.out, "\r%*s\r", c.width, "")
+		c.width = 0
+	}
+}
+
+func (c *console) step(e StepEvent) error {
+	if c == nil {
+		return nil
+	}
+	if e.Evaluation != nil {
+		c.val = e.Evaluation.Loss
+	}
+	every := printEvery
+	if c.tty {
+		every = redrawEvery
+	}
+	now := time.Now()
+	if now.Sub(c.shown) < every && e.Step != c.config.Steps {
+		return nil
+	}
+	c.shown = now
+	line := c.line(e, now)
+	if !c.tty {
+		fmt.Fprintln(c.out, line)
+		return nil
+	}
+	c.clear()
+	fmt.Fprint(c.out, line)
+	c.width = len([]rune(line))
+	return nil
+}
+
+// line is progress in one line: how far, the losses, the rate, what is left.
+func (c *console) line(e StepEvent, now time.Time) string {
+	done := float64(e.Step-c.from) / now.Sub(c.started).Seconds() // steps a second
+	left := time.Duration(float64(c.config.Steps-e.Step) / done * float64(time.Second)).Round(time.Second)
+	val := ""
+	if !math.IsNaN(c.val) {
+		val = fmt.Sprintf("  val %.4f", c.val)
+	}
+	return fmt.Sprintf("step %d/%d %3.0f%%  loss %.4f%s  |g| %.2f  lr %.2e  %s tok/s  left %s", e.Step, c.config.Steps,
+		100*float64(e.Step)/float64(c.config.Steps), e.Loss, val, e.GradNorm, e.LearningRate,
+		count(int64(done*float64(c.config.TokensPerStep))), left)
+}
+
+// done sums a finished run up.
+func (c *console) done(e StepEvent, took time.Duration, dir string) {
+	val := ""
+	if v := e.Evaluation; v != nil {
+		val = fmt.Sprintf(", validation loss %.4f nats per token (%.4f bits per byte)", v.Loss, v.BitsPerByte)
+	}
+	c.message("done: %d steps in %s, loss %.4f%s, in %s", e.Step, took.Round(time.Second/10), e.Loss, val, dir)
+}
+
+func (c *console) close() error {
+	if c != nil && c.width > 0 {
+		fmt.Fprintln(c.out)
+		c.width = 0
+	}
+	return nil
+}
+
+// count writes a number with three digits and a unit: 171 k, 3.32 M.
+func count(n int64) string {
+	x := float64(n)
+	for _, unit := range []string{"", " k", " M", " G"} {
+		if x < 999.5 {
+			if unit == "" {
+				return fmt.Sprintf("%.0f", x)
+			}
+			return fmt.Sprintf("%.3g%s", x, unit)
+		}
+		x /= 1000
+	}
+	return fmt.Sprintf("%.3g T", x)
+}

@@ -1,0 +1,85 @@
+package trainer
+
+import (
+	"io"
+	"os"
+
+	"plasticity/config"
+	"plasticity/record"
+)
+
+// Resume says what to do with a checkpoint that is there.
+type Resume string
+
+// The policies of --resume.
+const (
+	ResumeAuto  Resume = "auto"  // go on from the last checkpoint, or start
+	ResumeNever Resume = "never" // start; refuse a folder with checkpoints
+	ResumeMust  Resume = "must"  // go on; refuse a folder without
+)
+
+// Options are one call of Train.
+type Options struct {
+	Config config.Run
+	Given  []byte // the config as the user wrote it
+	Out    string // run folder; empty: runs/<name>/<id>
+	Resume Resume
+
+	Grid    string
+	Axes    []record.Axis
+	Program Program
+
+	Console io.Writer // progress and messages; nil: none
+	TTY     bool      // Console redraws one line
+	Signals <-chan os.Signal
+	FS      record.FS // nil: the operating system's
+	// NewStepper replaces the model's training step, for tests; nil: by Config.Step.
+	NewStepper func(config.Resolved) (Stepper, error)
+}
+
+// Program identifies the running program in a run's record.
+type Program struct {
+	Version string
+	Commit  string
+	Dirty   bool
+}
+
+// Result is what a finished run ends with.
+type Result struct {
+	Dir          string  `json:"dir"`
+	ID           string  `json:"id"`
+	Steps        int64   `json:"steps"`
+	Tokens       int64   `json:"tokens"`
+	Loss         float64 `json:"loss"`
+	ValLoss      float64 `json:"val_loss"`
+	BitsPerByte  float64 `json:"val_bits_per_byte"`
+	Seconds      float64 `json:"seconds"` // of this process
+	StepsTrained int64   `json:"steps_trained"`
+}
+
+// StepEvent is one optimizer step as observers see it.
+type StepEvent struct {
+	Step         int64 // steps done, this one included
+	Tokens       int64 // tokens done
+	Loss         float64
+	LearningRate float64
+	WeightDecay  float64
+	GradNorm     float64
+	ParamNorm    float64 // NaN except on logged steps
+	Seconds      float64 // of this step
+	Logged       bool    // this step is a line of the record
+	Evaluation   *Evaluation
+}
+
+// Evaluation is a validation loss.
+type Evaluation struct {
+	Loss        float64 // nats per token
+	BitsPerByte float64
+	Tokens      int64
+}
+
+// observer sees every step in order, in the training goroutine.
+type observer interface {
+	step(e StepEvent) error
+	close() error
+}

@@ -1,0 +1,189 @@
+package trainer
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"plasticity/config"
+	"plasticity/model"
+	"plasticity/record"
+	"plasticity/torch"
+	"plasticity/torch/nn"
+	"plasticity/torch/optim"
+)
+
+// Plan is what a run would do and cost: --dry-run.
+type Plan struct {
+	ID            string         `json:"id"`
+	Model         string         `json:"model"`
+	Parameters    int64          `json:"parameters"`
+	Steps         int64          `json:"steps"`
+	Tokens        int64          `json:"tokens"`
+	TPP           float64        `json:"tokens_per_parameter"`
+	Epochs        float64        `json:"epochs"` // passes over the training data
+	WeightDecay   float64        `json:"weight_decay"`
+	Tau           record.Float   `json:"tau"`
+	FLOPsFull     float64        `json:"flops_full"`   // 6·N + 12·L·d·s a token
+	FLOPsCausal   float64        `json:"flops_causal"` // 6·N + 6·L·d·s a token
+	Memory        Memory         `json:"memory"`
+	Disk          int64          `json:"disk_bytes"` // checkpoints kept, and one being written
+	DiskFree      int64          `json:"disk_free_bytes"`
+	Seconds       float64        `json:"estimated_seconds"`
+	ProductGFLOPS float64        `json:"product_gflops"` // measured now, in the run's precision
+	Threads       int            `json:"threads"`
+	DecayGroups   []PlannedGroup `json:"decay_groups"`
+	Data          string         `json:"data"`
+}
+
+// Memory is an estimate in bytes.
+type Memory struct {
+	State       int64 `json:"state"`       // values, gradients, moments, rounded copy
+	Activations int64 `json:"activations"` // of one micro-batch
+}
+
+// PlannedGroup says which parameters decay by how much.
+type PlannedGroup struct {
+	Name        string   `json:"name"`
+	WeightDecay float64  `json:"weight_decay"`
+	Elements    int64    `json:"elements"`
+	Parameters  []string `json:"parameters"`
+}
+
+// efficiency is the share of the product rate that a step reaches, as measured on small models; the
+// estimate of time says that it is one.
+const efficiency = 0.45
+
+// MakePlan resolves a config and estimates its cost. It trains and writes nothing.
+func MakePlan(c config.Run, out string) (Plan, error) {
+	if err := c.CheckTrainable(); err != nil {
+		return Plan{}, err
+	}
+	if err := checkDevice(c.Device); err != nil {
+		return Plan{}, err
+	}
+	facts, _, _, err := openData(c)
+	if err != nil {
+		return Plan{}, err
+	}
+	r, err := c.Resolve(facts)
+	if err != nil {
+		return Plan{}, err
+	}
+	parent, err := parentOf(c.Init)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{
+		ID: r.ID(facts, parent), Model: modelName(r.Model), Parameters: r.Model.Parameters(), Steps: r.Steps, Tokens: r.TokensTotal,
+		TPP: float64(r.TokensTotal) / float64(r.Model.Parameters()), Epochs: float64(r.TokensTotal) / float64(facts.TrainTokens),
+		WeightDecay: r.WeightDecay, Tau: record.Float(r.Tau), Threads: Threads(c), Memory: memory(r),
+		Disk: checkpointBytes(r.Model.Parameters()) * int64(r.Checkpoint.Keep+1), Data: facts.Source,
+	}
+	full, causal := r.Model.FLOPsPerToken()
+	p.FLOPsFull, p.FLOPsCausal = full*float64(p.Tokens), causal*float64(p.Tokens)
+	if p.DecayGroups, err = plannedGroups(r); err != nil {
+		return Plan{}, err
+	}
+	if p.DiskFree, err = record.FreeBytes(existing(out)); err != nil {
+		return Plan{}, err
+	}
+	return p, p.estimate(c)
+}
+
+// estimate times a product and scales it up.
+func (p *Plan) estimate(c config.Run) error {
+	if err := torch.SetThreads(p.Threads); err != nil {
+		return err
+	}
+	rate, err := torch.ProductGFLOPS(precision(c), 1024, 5)
+	if err != nil {
+		return err
+	}
+	p.ProductGFLOPS = rate
+	p.Seconds = p.FLOPsFull / (rate * 1e9 * efficiency)
+	return nil
+}
+
+// plannedGroups assigns parameters to decay groups without allocating them.
+func plannedGroups(c config.Resolved) ([]PlannedGroup, error) {
+	r := nn.NewRegistry()
+	model.Declare(r, c.Model)
+	rules := make([]optim.Rule, len(c.Optimizer.Groups))
+	for i, g := range c.Optimizer.Groups {
+		rules[i] = optim.Rule{Match: g.Match, WeightDecay: g.WeightDecay}
+	}
+	groups, err := optim.Assign(r.Params(), c.WeightDecay, c.Optimizer.NoDecay, rules)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]PlannedGroup, len(groups))
+	for i, g := range groups {
+		out[i] = PlannedGroup{Name: g.Name, WeightDecay: g.WeightDecay}
+		for _, p := range g.Params {
+			out[i].Elements += p.Len()
+			out[i].Parameters = append(out[i].Parameters, p.Name)
+		}
+	}
+	return out, nil
+}
+
+// memory counts what a step holds: four float32 buffers and the rounded copy; and for a
+// micro-batch, what autograd keeps of each layer, with the largest chunk of logits.
+func memory(c config.Resolved) Memory {
+	m := c.Model
+	perValue := int64(16)
+	element := int64(4)
+	if c.Precision == "bf16" {
+		perValue, element = 18, 2
+	}
+	kv := m.Width / m.Heads * m.KVHeads
+	rows := int64(c.Batch.MicroSequences) * int64(m.Context)
+	layer := int64(2*m.Width)*4 + element*int64(6*m.Width+2*kv+3*m.FFN)
+	logits := min(rows, 1024) * int64(m.Vocab) * (element + 4)
+	return Memory{State: perValue * m.Parameters(), Activations: rows*layer*int64(m.Layers) + logits}
+}
+
+// Write prints the plan for people.
+func (p Plan) Write(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
+	row("run", "%s", p.ID)
+	row("model", "%s, %s parameters", p.Model, count(p.Parameters))
+	row("data", "%s", p.Data)
+	row("tokens", "%s in %d steps (%.3g per parameter, %.3g passes over the data)", count(p.Tokens), p.Steps, p.TPP, p.Epochs)
+	row("weight decay", "%g (τ %.3g)", p.WeightDecay, float64(p.Tau))
+	for _, g := range p.DecayGroups {
+		row("  "+g.Name, "%g over %s elements: %s", g.WeightDecay, count(g.Elements), abridged(g.Parameters))
+	}
+	row("FLOPs", "%.3g full, %.3g causal", p.FLOPsFull, p.FLOPsCausal)
+	row("memory", "%s state, about %s activations", bytesText(p.Memory.State), bytesText(p.Memory.Activations))
+	row("disk", "%s for checkpoints, %s free", bytesText(p.Disk), bytesText(p.DiskFree))
+	row("time", "about %s (%d threads, products at %.0f GFLOP/s measured now)", time.Duration(p.Seconds*float64(time.Second)).Round(time.Second), p.Threads, p.ProductGFLOPS)
+	if err := t.Flush(); err != nil {
+		return record.Fail(record.IO, "print the plan: %w", err)
+	}
+	return nil
+}
+
+// abridged lists names, the middle left out when there are many.
+func abridged(names []string) string {
+	if len(names) > 4 {
+		return fmt.Sprintf("%s, %s, … %s (%d)", names[0], names[1], names[len(names)-1], len(names))
+	}
+	return strings.Join(names, ", ")
+}
+
+// bytesText writes a size in binary units.
+func bytesText(n int64) string {
+	x := float64(n)
+	for _, unit := range []string{"B", "KiB", "MiB", "GiB"} {
+		if x < 1024 {
+			return fmt.Sprintf("%.3g %s", x, unit)
+		}
+		x /= 1024
+	}
+	return fmt.Sprintf("%.3g TiB", x)
+}

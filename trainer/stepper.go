@@ -1,0 +1,123 @@
+package trainer
+
+import (
+	"math"
+
+	"plasticity/config"
+	"plasticity/data"
+	"plasticity/model"
+	"plasticity/record"
+	"plasticity/torch"
+	"plasticity/torch/nn"
+	"plasticity/torch/optim"
+)
+
+// Update holds the schedules' values for one optimizer step.
+type Update struct {
+	LR          float64
+	DecayFactor float64 // multiplies every group's weight decay
+}
+
+// StepResult is what one optimizer step computed.
+type StepResult struct {
+	Loss     float64 // mean over the batch's tokens, nats
+	GradNorm float64 // before clipping
+}
+
+// Stepper is one implementation of the training step. It owns the weights and the moments.
+type Stepper interface {
+	// Name is what the record says: reference, engine, graph.
+	Name() string
+	// Step makes one update. A loss or norm that is not finite is a NonFinite failure, with the
+	// result, and nothing has changed.
+	Step(b data.Batch, u Update) (StepResult, error)
+	// Registry is where the state lies, for checkpoints and norms.
+	Registry() *nn.Registry
+	Updates() int64
+	SetUpdates(n int64)
+	// Model evaluates with the current weights; nil when there is none (tests).
+	Model() *model.Transformer
+	Close()
+}
+
+// reference runs the model operation by operation through libtorch's autograd.
+type reference struct {
+	model *model.Transformer
+	adam  *optim.AdamW
+	micro int // sequences in a pass
+	batch int // sequences in a step
+	zLoss float64
+}
+
+func newReference(c config.Resolved, m *model.Transformer) (*reference, error) {
+	rules := make([]optim.Rule, len(c.Optimizer.Groups))
+	for i, g := range c.Optimizer.Groups {
+		rules[i] = optim.Rule{Match: g.Match, WeightDecay: g.WeightDecay}
+	}
+	groups, err := optim.Assign(m.Registry().Params(), c.WeightDecay, c.Optimizer.NoDecay, rules)
+	if err != nil {
+		return nil, err
+	}
+	o := c.Optimizer
+	return &reference{
+		model: m,
+		adam: optim.NewAdamW(m.Registry(), groups, optim.Options{
+			Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, ClipNorm: o.ClipNorm,
+		}),
+		micro: c.Batch.MicroSequences, batch: c.Batch.Sequences, zLoss: o.ZLoss,
+	}, nil
+}
+
+func (r *reference) Name() string              { return "reference" }
+func (r *reference) Registry() *nn.Registry    { return r.model.Registry() }
+func (r *reference) Updates() int64            { return r.adam.Updates() }
+func (r *reference) SetUpdates(n int64)        { r.adam.SetUpdates(n) }
+func (r *reference) Model() *model.Transformer { return r.model }
+func (r *reference) Close()                    { r.model.Close() }
+
+// Step adds up the gradients of all micro-batches and updates once.
+func (r *reference) Step(b data.Batch, u Update) (StepResult, error) {
+	if err := r.Registry().ZeroGrad(); err != nil {
+		return StepResult{}, err
+	}
+	var out StepResult
+	for first := 0; first < r.batch; first += r.micro {
+		loss, err := r.gradients(b, first, min(r.micro, r.batch-first))
+		if err != nil {
+			return StepResult{}, err
+		}
+		out.Loss += loss
+	}
+	var err error
+	if out.GradNorm, err = r.adam.GradNorm(); err != nil {
+		return StepResult{}, err
+	}
+	if err := finite(out); err != nil {
+		return out, err
+	}
+	return out, r.adam.Step(u.LR, u.DecayFactor, out.GradNorm)
+}
+
+// gradients adds those of n sequences from first on. Dividing by the whole batch's tokens makes the
+// micro-batches' losses add up to the batch's mean.
+func (r *reference) gradients(b data.Batch, first, n int) (float64, error) {
+	time := len(b.Inputs) / r.batch
+	s := torch.NewScope()
+	defer s.Close()
+	from, to := first*time, (first+n)*time
+	ids := s.FromInt32(b.Inputs[from:to], n, time)
+	targets := s.FromInt32(b.Targets[from:to], n, time)
+	loss := r.model.Loss(s, ids, targets, r.zLoss, float64(len(b.Inputs)))
+	s.Backward(loss)
+	return s.Item(loss), s.Err()
+}
+
+// finite refuses a result that must not reach the weights.
+func finite(r StepResult) error {
+	for name, x := range map[string]float64{"loss": r.Loss, "gradient norm": r.GradNorm} {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return record.Fail(record.NonFinite, "the %s is %v (loss %v, gradient norm %v): the update was not made; lower optimizer.lr or weight_decay, or look at the data of this step", name, x, r.Loss, r.GradNorm)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package trainer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"plasticity/config"
+	"plasticity/data"
+	"plasticity/model"
+	"plasticity/record"
+	"plasticity/torch"
+)
+
+// training is one run in progress.
+type training struct {
+	options  Options
+	fsys     record.FS
+	config   config.Resolved
+	facts    config.DataFacts
+	id       string
+	dir      string
+	train    *data.Set
+	val      *data.Set // nil: no validation
+	stepper  Stepper
+	run      *record.Run
+	lock     *record.Lock
+	events   *record.Journal
+	observer []observer
+	console  *console
+	server   *server
+	loader   *data.Loader
+
+	step      int64 // optimizer steps done
+	began     int64 // steps that were done when this process started
+	saved     int64 // step of the last checkpoint, −1: none
+	saveTime  time.Duration
+	startedAt time.Time
+	last      StepEvent
+}
+
+// Train runs a config to its end, or to the first signal. The goroutine keeps its thread: libtorch's
+// state belongs to it.
+func Train(ctx context.Context, o Options) (Result, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	t := &training{options: o, fsys: o.FS, saved: -1, startedAt: time.Now()}
+	if t.fsys == nil {
+		t.fsys = record.OS()
+	}
+	err := t.open()
+	if err == nil {
+		err = t.loop(ctx)
+	}
+	return t.close(err)
+}
+
+// open does everything before the first step.
+func (t *training) open() error {
+	for _, f := range []func() error{t.resolve, t.own, t.build, t.create, t.restore, t.observe} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resolve opens the data and fills in what the config left to it.
+func (t *training) resolve() error {
+	c := t.options.Config
+	if err := c.CheckTrainable(); err != nil {
+		return err
+	}
+	if err := checkDevice(c.Device); err != nil {
+		return err
+	}
+	var err error
+	if t.facts, t.train, t.val, err = openData(c); err != nil {
+		return err
+	}
+	if t.config, err = c.Resolve(t.facts); err != nil {
+		return err
+	}
+	parent, err := parentOf(c.Init)
+	if err != nil {
+		return err
+	}
+	t.console = newConsole(t.options.Console, t.options.TTY, t.config)
+	t.id = t.config.ID(t.facts, parent)
+	t.dir = t.options.Out
+	if t.dir == "" {
+		t.dir = filepath.Join("runs", c.Name, t.id)
+	}
+	return nil
+}
+
+// own makes the folder and takes its lock for the life of this process.
+func (t *training) own() error {
+	if err := record.MkdirAll(t.fsys, t.dir); err != nil {
+		return err
+	}
+	var err error
+	if t.lock, err = record.Acquire(t.dir); err != nil {
+		return err
+	}
+	removed, err := t.lock.CleanTemp(t.fsys)
+	if err != nil {
+		return err
+	}
+	if len(removed) > 0 {
+		t.console.message("removed %d unfinished files that a stopped process left", len(removed))
+	}
+	return nil
+}
+
+// build makes the model and the step.
+func (t *training) build() error {
+	if t.options.NewStepper != nil {
+		var err error
+		t.stepper, err = t.options.NewStepper(t.config)
+		return err
+	}
+	if err := torch.Check(); err != nil {
+		return err
+	}
+	if err := torch.SetThreads(Threads(t.config.Run)); err != nil {
+		return err
+	}
+	m, err := model.New(t.config.Model, precision(t.config.Run))
+	if err != nil {
+		return err
+	}
+	if err := t.fill(m); err != nil {
+		m.Close()
+		return err
+	}
+	r, err := newReference(t.config, m)
+	if err != nil {
+		m.Close()
+		return err
+	}
+	t.stepper = r
+	return nil
+}
+
+// fill gives the model its first weights: fresh ones, or those of config.init.
+func (t *training) fill(m *model.Transformer) error {
+	if t.config.Init == "" {
+		return m.Initialize(t.config.Seed)
+	}
+	return m.LoadWeights(t.config.Init)
+}
+
+// create writes the run's record, or finds that of an earlier start.
+func (t *training) create() error {
+	resolved, err := t.config.YAML()
+	if err != nil {
+		return err
+	}
+	info, err := t.info()
+	if err != nil {
+		return err
+	}
+	if err := t.checkOlder(); err != nil {
+		return err
+	}
+	if t.run, err = record.Create(t.fsys, t.dir, info, t.options.Given, resolved); err != nil {
+		return err
+	}
+	if err := t.run.ClearFailed(); err != nil {
+		return err
+	}
+	if err := keepTokenizer(t.fsys, t.run, t.train.TokenizerPath()); err != nil {
+		return err
+	}
+	t.events, err = record.OpenJournal(t.fsys, t.run.Path(record.EventsFile))
+	return err
+}
+
+// checkOlder compares a run that is in the folder already with this one, field by field.
+func (t *training) checkOlder() error {
+	old, err := record.OpenFS(t.fsys, t.dir)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return t.mismatch(old)
+}
+
+// info is what run.json says of this run.
+func (t *training) info() (record.Info, error) {
+	c := t.config
+	info := record.Info{
+		ID: t.id, Name: c.Name, Grid: t.options.Grid, Kind: "pretrain", Seed: c.Seed, Axes: t.options.Axes,
+		Commit: t.options.Program.Commit, Dirty: t.options.Program.Dirty, Program: t.options.Program.Version,
+		Device: "cpu", Precision: c.Precision, Step: t.stepper.Name(), Threads: Threads(c.Run),
+		Started: time.Now().UTC().Format(time.RFC3339), Model: modelName(c.Model),
+		Parameters: c.Model.Parameters(), Tokens: c.TokensTotal, Steps: c.Steps, TokensPerStep: c.TokensPerStep,
+		LearningRate: record.Float(c.Optimizer.LR), WeightDecay: record.Float(c.WeightDecay), Tau: record.Float(c.Tau),
+		DataSource: t.facts.Source, DataDigest: t.facts.TrainDigest, ValDigest: t.facts.ValDigest,
+		TokenizerDigest: t.facts.TokenizerDigest, TrainTokens: t.facts.TrainTokens, ValTokens: t.facts.ValTokens,
+	}
+	if parent, err := parentOf(c.Init); err != nil {
+		return info, err
+	} else if parent != "" {
+		info.Parents = []string{parent}
+	}
+	if r, ok := t.stepper.(*reference); ok {
+		for _, g := range r.adam.Groups() {
+			group := record.DecayGroup{WeightDecay: record.Float(g.WeightDecay)}
+			for _, p := range g.Params {
+				group.Parameters = append(group.Parameters, p.Name)
+			}
+			info.DecayGroups = append(info.DecayGroups, group)
+		}
+		native, err := torch.Describe()
+		if err != nil {
+			return info, err
+		}
+		info.Shim, info.Libtorch, info.CPU = torch.Stamp, native.TorchVersion, instructionSet(native)
+	}
+	return info, nil
+}
+
+// close ends the run: marks it, lets go of everything, and says how it went.
+func (t *training) close(err error) (Result, error) {
+	seconds := time.Since(t.startedAt).Seconds()
+	var closers []error
+	if t.loader != nil {
+		closers = append(closers, t.loader.Close())
+	}
+	for _, o := range t.observer {
+		closers = append(closers, o.close())
+	}
+	if t.run != nil {
+		closers = append(closers, t.mark(err))
+	}
+	if t.events != nil {
+		closers = append(closers, t.events.Close())
+	}
+	if t.stepper != nil {
+		t.stepper.Close()
+	}
+	if t.lock != nil {
+		closers = append(closers, t.lock.Release())
+	}
+	if err = errors.Join(append([]error{err}, closers...)...); err != nil {
+		return Result{}, err
+	}
+	result := Result{
+		Dir: t.dir, ID: t.id, Steps: t.step, Tokens: t.step * t.config.TokensPerStep,
+		Loss: t.last.Loss, ValLoss: math.NaN(), BitsPerByte: math.NaN(), Seconds: seconds, StepsTrained: t.step - t.began,
+	}
+	if v := t.last.Evaluation; v != nil {
+		result.ValLoss, result.BitsPerByte = v.Loss, v.BitsPerByte
+	}
+	return result, nil
+}
+
+// mark writes how the run ended: nothing for a stop that can go on, FAILED for what does not heal.
+func (t *training) mark(err error) error {
+	switch code := record.CodeOf(err); code {
+	case record.OK:
+		return nil // the loop has written DONE
+	case record.Stopped, record.NotPermitted:
+		return nil
+	default:
+		t.event("fail", fmt.Sprintf("exit code %d: %v", int(code), err))
+		return t.run.MarkFailed(code, err.Error())
+	}
+}
