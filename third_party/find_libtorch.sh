@@ -9,22 +9,15 @@
 #   3. the user's cache: $PLASTICITY_CACHE, else $XDG_CACHE_HOME/plasticity, else ~/.cache/plasticity
 #   4. unless --no-install: the pinned wheels (libtorch.txt), installed by pip into that cache
 #
-# Nothing is installed into the user's Python, and nothing needs root. An installation is made in
-# a folder of its own, checked, and renamed into place last, under a lock: a stop half-way leaves
-# nothing that a later start would take for complete.
+# Nothing is installed into the user's Python, and nothing needs root.
 set -euo pipefail
 
 readonly want=2.11
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-readonly here
-readonly pins=$here/libtorch.txt
-readonly python=${PYTHON:-python3}
-
-say() { printf 'libtorch: %s\n' "$*" >&2; }
-fail() {
-  say "$*"
-  exit 1
-}
+pins=$here/libtorch.txt
+readonly here pins
+# shellcheck source=third_party/cache.sh
+source "$here/cache.sh"
 
 # version DIR prints the version in the headers of the libtorch at DIR, or nothing.
 version() {
@@ -54,13 +47,6 @@ wrong() {
   fi
 }
 
-# sizes DIR lists the libraries of the installation at DIR with their sizes: what the marker of a
-# complete installation holds, and what is compared with it at every start.
-sizes() { (cd "$1" && find torch/lib nvidia -name '*.so*' -type f -printf '%s %p\n' | LC_ALL=C sort); }
-
-# complete DIR: whether DIR is an installation that was finished and is still whole.
-complete() { [[ -f $1/.complete ]] && sizes "$1" 2>/dev/null | cmp -s - "$1/.complete"; }
-
 # of_python prints the folder of the active Python's torch, or nothing. It asks from /, because
 # this repository has a folder torch/ too, which Python would find first.
 of_python() {
@@ -71,65 +57,28 @@ spec = importlib.util.find_spec("torch")
 print(spec.submodule_search_locations[0] if spec and spec.origin else "")' 2>/dev/null) || true
 }
 
-cache_folder() {
-  local dir=${PLASTICITY_CACHE:-}
-  [[ -n $dir ]] || dir=${XDG_CACHE_HOME:-${HOME:?neither PLASTICITY_CACHE nor HOME is set: set one}/.cache}/plasticity
-  mkdir -p "$dir" 2>/dev/null && [[ -w $dir ]] ||
-    fail "the cache folder $dir cannot be written: set PLASTICITY_CACHE to a folder of yours"
-  (cd "$dir" && pwd)
-}
-
 # foreign_python prints pip's options for a Python that no pinned wheel is made for: the wheel of
 # another Python has the same libraries.
 foreign_python() {
   "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' ||
-    printf '%s\n' --implementation=cp --python-version=3.12 --abi=cp312 \
+    printf "%s\n" --ignore-requires-python --implementation=cp --python-version=3.12 --abi=cp312 \
       --platform=manylinux_2_28_x86_64 --platform=manylinux_2_25_x86_64 \
       --platform=manylinux2014_x86_64
 }
 
-# install CACHE TARGET makes the installation TARGET. The caller holds the lock.
+# install FOLDER installs the pinned wheels into FOLDER and looks whether they are right.
 install() {
-  local cache=$1 target=$2 partial reason free options
-  command -v "$python" >/dev/null ||
-    fail "python3 is needed to install libtorch: install it (Debian: apt install python3-pip), or set LIBTORCH to a libtorch $want folder"
-  "$python" -m pip --version >/dev/null 2>&1 ||
-    fail "python3 has no pip: install it (Debian: apt install python3-pip), or set LIBTORCH to a libtorch $want folder"
-  free=$(df --output=avail -k "$cache" | tail -1)
-  ((free > 3500000)) ||
-    fail "installing takes 3.5 GB and $cache has $((free / 1000)) MB free: make room, or set PLASTICITY_CACHE to another disk"
-
-  rm -rf "$cache"/libtorch-*.partial # left by a set-up that was stopped; the lock is ours
-  partial=$target.partial
-  mkdir -p "$partial/tmp"
-  say "installing the pinned wheels (530 MB to fetch, 1.3 GB on disk) into $target"
+  local reason options
+  need_pip "libtorch (or set LIBTORCH to a libtorch $want folder)"
+  echo "installing libtorch into the cache: 530 MB to fetch, 1.3 GB on disk" >&2
   mapfile -t options < <(foreign_python)
-  if ! TMPDIR=$partial/tmp PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 "$python" -m pip install \
-    --require-hashes --no-deps --no-compile --no-input --disable-pip-version-check \
-    --only-binary=:all: "${options[@]}" --target "$partial/site" --requirement "$pins" \
-    >&2 2> >(tee "$partial/errors" >&2); then
-    reason="pip could not fetch the wheels (its words are above): check the network and start again, or set LIBTORCH to a libtorch $want folder"
-    if grep -q 'DO NOT MATCH THE HASHES' "$partial/errors"; then
-      reason="a wheel is not the one pinned in third_party/libtorch.txt, so nothing was installed: check the proxy or mirror that pip uses"
-    fi
-    rm -rf "$partial"
-    fail "$reason"
-  fi
-
-  reason=$(wrong "$partial/site/torch")
-  if [[ -n $reason ]]; then
-    rm -rf "$partial"
-    fail "the installation $reason; nothing was kept: start again, and report it if it stays"
-  fi
-  sizes "$partial/site" >"$partial/site/.complete"
-  sync -f "$partial/site/.complete"
-  rm -rf "$target"
-  mv -T "$partial/site" "$target"
-  rm -rf "$partial"
+  pip_install "$1" "$pins" "${options[@]}"
+  reason=$(wrong "$1/torch")
+  [[ -z $reason ]] || fail "the installed libtorch $reason; nothing was kept: start again, and report it if it stays"
 }
 
 main() {
-  local reason found cache target
+  local reason found target
   [[ $(uname -sm) == "Linux x86_64" ]] || fail "$(uname -sm) is not supported: this project runs on x86-64 Linux"
 
   if [[ -n ${LIBTORCH:-} ]]; then
@@ -143,19 +92,14 @@ main() {
     echo "$found"
     return
   fi
-
-  cache=$(cache_folder)
-  target=$cache/libtorch-${want}-$(sha256sum "$pins" | cut -c1-12)
-  if ! complete "$target"; then
-    [[ ${1:-} != --no-install ]] || fail "not installed: run make build, or set LIBTORCH to a libtorch $want folder"
-    exec 9>"$cache/libtorch.lock"
-    flock --nonblock 9 || {
-      say "another set-up is installing; waiting for it"
-      flock 9
-    }
-    complete "$target" || install "$cache" "$target"
+  if [[ ${1:-} == --no-install ]]; then
+    target=$(cache_folder)/$name
+    complete "$target" || fail "libtorch is not installed: run make build, or set LIBTORCH to a libtorch $want folder"
+  else
+    target=$(once "$name" 3500 install)
   fi
   echo "$target/torch"
 }
 
+name=libtorch-$want-$(hash_of "$pins")
 main "$@"

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Builds the native library or its sanitized tests with CMake; finds or installs libtorch first.
+#
+#   cgo/build.sh native   build/lib/libtgo.so, what Go links
+#   cgo/build.sh bundle   build/bundle/lib/libtgo.so, which looks for libtorch beside itself
+#   cgo/build.sh asan     build/asan/*_test, the C++ tests under sanitizers
+#
+# Builds only what changed. Two at a time wait for each other.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+need() {
+  command -v "$1" >/dev/null || {
+    echo "$1 is needed to build the native library: install it (Debian: apt install $2)" >&2
+    exit 1
+  }
+}
+
+main() {
+  local kind=$1 dir libtorch log
+  local -a options
+  case $kind in
+    native) options=(-DTGO_OUTPUT="$PWD/build/lib") ;;
+    bundle) options=(-DTGO_BUNDLE=ON) ;;
+    asan) options=(-DTGO_ASAN=ON) ;;
+    *)
+      echo "usage: cgo/build.sh native|bundle|asan" >&2
+      exit 64
+      ;;
+  esac
+  need cmake cmake
+  need "${CXX:-c++}" g++
+  libtorch=$(third_party/find_libtorch.sh)
+
+  dir=$PWD/build/$kind
+  mkdir -p "$dir"
+  exec 8>"build/$kind.lock"
+  flock 8
+  # A folder configured elsewhere (the clone was moved) cannot be used again.
+  if ! grep -qsx "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD/cgo" "$dir/CMakeCache.txt"; then
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    if command -v ninja >/dev/null; then
+      options+=(-G Ninja)
+    fi
+  fi
+  log=$dir/build.log
+  if ! { cmake -S cgo -B "$dir" -DLIBTORCH="$libtorch" "${options[@]}" &&
+    cmake --build "$dir" --parallel "$(nproc)"; } >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    echo "the native build failed; the whole log is $log" >&2
+    exit 1
+  fi
+}
+
+main "${1:-}"

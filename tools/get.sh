@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Prints the path of a tool that `make check` or `make oracle` needs; makes it once, in the cache.
+#
+#   tools/get.sh golangci-lint   built from tools/go.mod
+#   tools/get.sh clang-format    version 14, whose output cgo/ is compared with
+#   tools/get.sh oracle          a Python with torch, transformers, tokenizers (third_party/oracle.txt)
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly root
+# shellcheck source=third_party/cache.sh
+source "$root/third_party/cache.sh"
+
+golangci_lint() {
+  echo "building golangci-lint once (some minutes)" >&2
+  (cd "$root/tools" && GOFLAGS=-mod=readonly go build -o "$1/golangci-lint" \
+    github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+}
+
+clang_format() {
+  need_pip "clang-format (or install clang-format 14)"
+  pip_install "$1" "$root/third_party/clang-format.txt"
+}
+
+# oracle makes an environment of the user's Python. Its packages go where they belong by --target, so
+# that it needs no pip of its own and can be renamed.
+oracle() {
+  need_pip "the oracles' Python environment"
+  "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' ||
+    fail "the oracles need Python 3.11 to 3.14 and $python is $("$python" -V): set PYTHON to one of those"
+  echo "installing the oracles' Python environment: 1.6 GB to fetch, 3.9 GB on disk" >&2
+  "$python" -m venv --without-pip --symlinks "$1"
+  pip_install "$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+    "$root/third_party/oracle.txt"
+  (cd / && "$1/bin/python" -c 'import torch, transformers, safetensors, tokenizers') ||
+    fail "the environment cannot be used (its words are above); nothing was kept"
+}
+
+case ${1:-} in
+  golangci-lint)
+    dir=$(once "lint-$(cat "$root"/tools/go.{mod,sum} <(go env GOVERSION) | hash_of)" 400 golangci_lint)
+    echo "$dir/golangci-lint"
+    ;;
+  clang-format)
+    if clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
+      command -v clang-format
+    else
+      dir=$(once "format-$(hash_of "$root/third_party/clang-format.txt")" 100 clang_format)
+      echo "$dir/clang_format/data/bin/clang-format"
+    fi
+    ;;
+  oracle)
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
+      fail "python3 is needed for the oracles: install it (Debian: apt install python3-venv python3-pip)"
+    dir=$(once "oracle-py$version-$(hash_of "$root/third_party/oracle.txt")" 6000 oracle)
+    echo "$dir/bin/python"
+    ;;
+  *)
+    fail "usage: tools/get.sh golangci-lint|clang-format|oracle"
+    ;;
+esac
