@@ -108,7 +108,7 @@ func (g Grid) cell(i int) (Cell, error) {
 
 // mergeProblems adds the problems of a cell that no cell before it had.
 func mergeProblems(problems *Problems, err error) {
-	for _, p := range problemsOf(err) {
+	for _, p := range ProblemsOf(err) {
 		known := false
 		for _, q := range *problems {
 			known = known || q == p
@@ -119,8 +119,9 @@ func mergeProblems(problems *Problems, err error) {
 	}
 }
 
-// problemsOf returns what a failure lists, or the failure itself as one problem.
-func problemsOf(err error) []Problem {
+// ProblemsOf returns the problems that an error of Load, LoadGrid, Resolve or Cells lists; any other error is one problem
+// without a place.
+func ProblemsOf(err error) []Problem {
 	if list, ok := asProblems(err); ok {
 		return *list
 	}

@@ -12,13 +12,13 @@ import (
 
 // Problem is one thing wrong with a configuration.
 type Problem struct {
-	Source  string // "run.yaml", "--set", "PLASTICITY_SEED"; empty: the configuration as a whole
-	Line    int    // in the file, from 1; 0: none
-	Path    string // "optimizer.lr"; empty: the file as a whole
-	Value   string // as given, quoted and shortened; empty: none
-	What    string // "is not a number"
-	Allowed string // "a number above 0"; empty: What says it all
-	Near    string // the nearest known key; empty: none is near
+	Source  string `json:"source,omitempty"`  // "run.yaml", "--set", "PLASTICITY_SEED"; empty: the configuration as a whole
+	Line    int    `json:"line,omitempty"`    // in the file, from 1; 0: none
+	Path    string `json:"path,omitempty"`    // "optimizer.lr"; empty: the file as a whole
+	Value   string `json:"value,omitempty"`   // as given, quoted and shortened; empty: none
+	What    string `json:"what"`              // "is not a number"
+	Allowed string `json:"allowed,omitempty"` // "a number above 0"; empty: What says it all
+	Near    string `json:"near,omitempty"`    // the nearest known key; empty: none is near
 }
 
 // String returns "run.yaml:7: optimizer.lr: "fast" is not a number; allowed: …".

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"plasticity/cmd/internal/request"
+	"plasticity/record"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"plasticity":        main,
+		"plasticity-worker": fakeWorker,
+	})
+}
+
+// fakeWorker stands in for plasticity-worker. What it does is in FAKE:
+//
+//	echo      print command, request and environment that matters
+//	exit N    exit with N
+//	kill N    die of signal N
+//	panic     break down
+//	signals   print ready, then each signal; SIGTERM ends with 75
+//	doctor, doctor-stale   reply like the real one
+//	run       train like the real one: write a run folder and finish it
+func fakeWorker() {
+	what, number := os.Getenv("FAKE"), 0
+	if n, err := fmt.Sscanf(what, "exit %d", &number); n == 1 && err == nil {
+		fmt.Fprintln(os.Stderr, "error: the worker's own words")
+		os.Exit(number)
+	}
+	if n, err := fmt.Sscanf(what, "kill %d", &number); n == 1 && err == nil {
+		// Go would turn some signals into a dump and an exit code of its own.
+		err := syscall.Exec("/bin/sh", []string{"sh", "-c", fmt.Sprintf("kill -%d $$", number)}, os.Environ())
+		fmt.Fprintln(os.Stderr, err)
+	}
+	switch what {
+	case "echo":
+		fmt.Println(os.Args[1], os.Args[2])
+	case "panic":
+		panic("planted")
+	case "signals":
+		fakeSignals()
+	case "doctor", "doctor-stale":
+		fakeDoctor(what == "doctor-stale")
+	case "run":
+		fakeRun()
+	default:
+		fmt.Fprintln(os.Stderr, "error: FAKE is not set")
+		os.Exit(70)
+	}
+}
+
+// fakeSignals says who it is and which signals come, in lines that a test waits for.
+func fakeSignals() {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGHUP)
+	fmt.Println("ready", os.Getpid(), syscall.Getpgrp())
+	for s := range signals {
+		fmt.Println("signal", int(s.(syscall.Signal)))
+		if s == syscall.SIGTERM {
+			os.Exit(int(record.Stopped))
+		}
+	}
+}
+
+func fakeDoctor(stale bool) {
+	machine := map[string]any{
+		"libtorch": "2.11.0", "libtorch_path": "/somewhere/lib", "shim": "aaaabbbbccccdddd", "shim_built": "aaaabbbbccccdddd",
+		"cpu": "AVX512", "threads": runtime.GOMAXPROCS(0), "product_size": 1024, "f32_gflops": 1e6, "bf16_gflops": 1.0,
+	}
+	if stale {
+		machine["shim"] = "0000000000000000"
+	}
+	text, err := json.Marshal(machine)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(string(text))
+}
+
+// fakeRun trains in no time.
+func fakeRun() {
+	if os.Args[1] == request.CommandBench {
+		fmt.Println(`{"tokens_per_second": 1000}`)
+		return
+	}
+	err := fakeTrain(os.Args[2])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+	}
+	os.Exit(int(record.CodeOf(err)))
+}
+
+func fakeTrain(text string) error {
+	r, err := request.Decode[request.Train](text)
+	if err != nil {
+		return err
+	}
+	given, err := os.ReadFile(r.Config)
+	if err != nil {
+		return err
+	}
+	info := record.Info{ID: filepath.Base(r.Out), Name: "fake", Grid: r.Grid, Kind: "pretrain", Axes: r.Axes}
+	run, err := record.Create(record.OS(), r.Out, info, given, given)
+	if err != nil {
+		return err
+	}
+	return run.Finish()
+}

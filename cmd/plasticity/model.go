@@ -1,0 +1,166 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"plasticity/cmd/internal/request"
+)
+
+func newGenerate(a *app) *cobra.Command {
+	var r request.Generate
+	cmd := &cobra.Command{
+		Use: "generate", Short: "Continue a prompt with a trained model",
+		Long: `Continue a prompt with a trained model, streamed. Temperature 0 takes the likeliest token each time.
+With --json the result is one line {"prompt","text","tokens","finish"}, tokens being the ids made.`,
+		Example: `  plasticity generate --model runs/mine --prompt "Fellow citizens" --max-tokens 64
+  plasticity generate --model hf-folder --prompt "Once" --temperature 0.8 --top-p 0.95 --seed 3 --json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required(cmd, "model"); err != nil {
+				return err
+			}
+			if err := checkGenerate(r); err != nil {
+				return misuse(cmd, err)
+			}
+			r.Quiet = a.quiet
+			return a.work(cmd.Context(), request.CommandGenerate, r)
+		},
+	}
+	cmd.Flags().StringVarP(&r.Model, "model", "m", "", "run, checkpoint or Hugging Face folder")
+	cmd.Flags().StringVarP(&r.Prompt, "prompt", "p", "", "text to continue")
+	cmd.Flags().IntVarP(&r.MaxTokens, "max-tokens", "n", 128, "tokens to make at most")
+	cmd.Flags().Float64VarP(&r.Temperature, "temperature", "t", 0, "of sampling; 0: greedy")
+	cmd.Flags().IntVar(&r.TopK, "top-k", 0, "sample from the K likeliest tokens; 0: all")
+	cmd.Flags().Float64Var(&r.TopP, "top-p", 1, "sample from the likeliest tokens with this much probability")
+	cmd.Flags().Int64Var(&r.Seed, "seed", 1, "seed of sampling")
+	cmd.Flags().IntVar(&r.Threads, "threads", 0, "threads; 0: all cores")
+	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON at the end instead of streaming")
+	return cmd
+}
+
+// checkGenerate refuses numbers without a meaning; NaN fails every comparison.
+func checkGenerate(r request.Generate) error {
+	switch {
+	case r.MaxTokens < 1 || r.MaxTokens > 1<<20:
+		return fmt.Errorf("--max-tokens %d: want 1 to %d", r.MaxTokens, 1<<20)
+	case !(r.Temperature >= 0 && r.Temperature <= 100):
+		return fmt.Errorf("--temperature %v: want 0 to 100", r.Temperature)
+	case r.TopK < 0:
+		return fmt.Errorf("--top-k %d: want 0 or more", r.TopK)
+	case !(r.TopP > 0 && r.TopP <= 1):
+		return fmt.Errorf("--top-p %v: want above 0 and at most 1", r.TopP)
+	}
+	return checkThreads(r.Threads)
+}
+
+func checkThreads(n int) error {
+	if n < 0 || n > 1024 {
+		return fmt.Errorf("--threads %d: want 0 (all cores) to 1024", n)
+	}
+	return nil
+}
+
+func newEval(a *app) *cobra.Command {
+	var r request.EvalLoss
+	cmd := &cobra.Command{
+		Use: "eval", Short: "Measure the loss of a model on prepared data",
+		Long: `Measure the mean loss of a model on prepared shards.
+With --json the result is one line {"loss_nats_per_token","bits_per_byte","tokens"}.`,
+		Example: `  plasticity eval --model runs/mine --loss data/sotu-512/val
+  plasticity eval --model hf-folder --loss data/sotu-512/val --tokens 65536 --json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required(cmd, "model", "loss"); err != nil {
+				return err
+			}
+			if r.Tokens < 0 {
+				return misuse(cmd, errors.New("--tokens: want 0 (all) or more"))
+			}
+			if err := checkThreads(r.Threads); err != nil {
+				return misuse(cmd, err)
+			}
+			r.Quiet = a.quiet
+			return a.work(cmd.Context(), request.CommandEvalLoss, r)
+		},
+	}
+	cmd.Flags().StringVarP(&r.Model, "model", "m", "", "run, checkpoint or Hugging Face folder")
+	cmd.Flags().StringVar(&r.Data, "loss", "", "prepared folder with a manifest.json, such as DIR/val")
+	cmd.Flags().Int64Var(&r.Tokens, "tokens", 0, "tokens to use, from the beginning; 0: all")
+	cmd.Flags().IntVar(&r.Threads, "threads", 0, "threads; 0: all cores")
+	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON")
+	return cmd
+}
+
+func newExport(a *app) *cobra.Command {
+	var r request.Export
+	cmd := &cobra.Command{
+		Use: "export", Short: "Write a run as a Hugging Face folder",
+		Long:    `Write a run as a Hugging Face folder that AutoModelForCausalLM.from_pretrained loads, tokenizer included.`,
+		Example: `  plasticity export --run runs/mine --out hf-folder`,
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required(cmd, "run", "out"); err != nil {
+				return err
+			}
+			r.Quiet = a.quiet
+			return a.work(cmd.Context(), request.CommandExport, r)
+		},
+	}
+	cmd.Flags().StringVar(&r.Run, "run", "", "folder of the run, or of one of its checkpoints")
+	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder to make; it must not be there yet")
+	return cmd
+}
+
+func newImport(a *app) *cobra.Command {
+	var r request.Import
+	cmd := &cobra.Command{
+		Use: "import", Short: "Make a run of a Hugging Face folder",
+		Example: `  plasticity import --hf hf-folder --out runs/imported`,
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required(cmd, "hf", "out"); err != nil {
+				return err
+			}
+			r.Quiet = a.quiet
+			return a.work(cmd.Context(), request.CommandImport, r)
+		},
+	}
+	cmd.Flags().StringVar(&r.HF, "hf", "", "folder with config.json and safetensors (Llama or OLMo-2)")
+	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder of the run to make; it must not be there yet")
+	return cmd
+}
+
+func newBench(a *app) *cobra.Command {
+	return group("bench", "Measure speed on this machine", `  plasticity bench train --config sweeps/configs/llama2-s.yaml --steps 50 --json`, newBenchTrain(a))
+}
+
+func newBenchTrain(a *app) *cobra.Command {
+	var flags configFlags
+	r := request.Bench{What: "train"}
+	cmd := &cobra.Command{
+		Use: "train", Short: "Time training steps of a configuration; leaves nothing behind",
+		Example: `  plasticity bench train --config sweeps/configs/llama2-1m.yaml --set threads=2 --steps 50 --json`,
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required(cmd, "config"); err != nil {
+				return err
+			}
+			if r.Steps < 1 || r.Warmup < 0 || r.Steps > 1<<20 || r.Warmup > 1<<20 {
+				return misuse(cmd, fmt.Errorf("--steps %d --warmup %d: want at least 1 and 0, at most %d", r.Steps, r.Warmup, 1<<20))
+			}
+			if _, err := flags.load(a); err != nil {
+				return err
+			}
+			r.Config, r.Sets, r.Env, r.Quiet = flags.file, flags.sets, a.configEnv(), a.quiet
+			return a.work(cmd.Context(), request.CommandBench, r)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().IntVar(&r.Steps, "steps", 20, "steps to time")
+	cmd.Flags().IntVar(&r.Warmup, "warmup", 3, "steps before them")
+	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON")
+	return cmd
+}

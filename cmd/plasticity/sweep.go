@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"plasticity/cmd/internal/request"
+	"plasticity/config"
+	"plasticity/record"
+	"plasticity/sweeps"
+)
+
+// sweepFlags name a grid and where its runs are.
+type sweepFlags struct {
+	grid, scale, root string
+	sets              []string
+	asJSON            bool
+}
+
+func (f *sweepFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.grid, "grid", "g", "", "grid file (YAML)")
+	cmd.Flags().StringVar(&f.scale, "scale", "", "scale of the grid, such as smoke, laptop or paper (default the grid itself)")
+	cmd.Flags().StringVarP(&f.root, "out", "o", "runs", "folder of the runs; the grid gets OUT/NAME")
+	cmd.Flags().StringArrayVarP(&f.sets, "set", "s", nil, "key=value for every run, such as data.train=DIR; may be repeated")
+}
+
+func (f *sweepFlags) addJSON(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "one line of JSON")
+}
+
+// plan loads the grid and lays out its cells.
+func (f *sweepFlags) plan(a *app, cmd *cobra.Command) (*sweeps.Plan, error) {
+	if err := required(cmd, "grid"); err != nil {
+		return nil, err
+	}
+	g, err := config.LoadGrid(f.grid, f.scale, f.sets, a.env)
+	if err != nil {
+		return nil, err
+	}
+	cells, err := g.Cells()
+	if err != nil {
+		return nil, err
+	}
+	if err := cells[0].Run.CheckTrainable(); err != nil {
+		return nil, err
+	}
+	return sweeps.New(g, f.root, sweeps.ReadFacts())
+}
+
+func newSweep(a *app) *cobra.Command {
+	return group("sweep", "Plan and run a grid of pretraining runs", `  plasticity sweep plan --grid sweeps/grids/weight-decay-quickstart.yaml
+  plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --scale laptop
+  plasticity sweep status --grid sweeps/grids/weight-decay-quickstart.yaml`,
+		newSweepPlan(a), newSweepRun(a), newSweepStatus(a), newSweepRetry(a), newSweepWatch(a))
+}
+
+func newSweepPlan(a *app) *cobra.Command {
+	var flags sweepFlags
+	cmd := &cobra.Command{
+		Use: "plan", Short: "Show every run of a grid with its cost, and start nothing",
+		Example: `  plasticity sweep plan --grid grid.yaml --scale paper --set data.train=DIR/train --set data.val=DIR/val`,
+		Args:    noArguments,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return showSweep(a, cmd, &flags, sweeps.Status.WritePlan) },
+	}
+	flags.add(cmd)
+	flags.addJSON(cmd)
+	return cmd
+}
+
+func newSweepStatus(a *app) *cobra.Command {
+	var flags sweepFlags
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show how far every run of a grid is",
+		Example: `  plasticity sweep status --grid grid.yaml
+  plasticity sweep status --grid grid.yaml --json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return showSweep(a, cmd, &flags, sweeps.Status.Write) },
+	}
+	flags.add(cmd)
+	flags.addJSON(cmd)
+	return cmd
+}
+
+func newSweepWatch(a *app) *cobra.Command {
+	var flags sweepFlags
+	cmd := &cobra.Command{
+		Use: "watch", Short: "Show the state of a grid until every run has ended; only reads",
+		Example: `  plasticity sweep watch --grid grid.yaml`,
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			plan, err := flags.plan(a, cmd)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return sweeps.Watch(ctx, plan, sweeps.WatchOptions{Out: a.out, TTY: isTerminal(a.out) && a.getenv("TERM") != "dumb"})
+		},
+	}
+	flags.add(cmd)
+	return cmd
+}
+
+func newSweepRetry(a *app) *cobra.Command {
+	var flags sweepFlags
+	cmd := &cobra.Command{
+		Use: "retry [ID…]", Short: "Let the next run try failed cells again; without an id all of them",
+		Example: `  plasticity sweep retry --grid grid.yaml
+  plasticity sweep retry --grid grid.yaml 3f2a91c0d4e5b6a7`,
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			plan, err := flags.plan(a, cmd)
+			if err != nil {
+				return err
+			}
+			cleared, err := plan.Retry(ids)
+			if err != nil {
+				return err
+			}
+			if flags.asJSON {
+				return a.printJSON(cleared)
+			}
+			for _, id := range cleared {
+				if err := a.print(id); err != nil {
+					return err
+				}
+			}
+			a.say("%d runs will be tried again by `plasticity sweep run`", len(cleared))
+			return nil
+		},
+	}
+	flags.add(cmd)
+	flags.addJSON(cmd)
+	return cmd
+}
+
+// runFlags are those of `sweep run` only.
+type runFlags struct {
+	sweepFlags
+	executor    string
+	jobs        int
+	retries     int
+	retryFailed bool
+	measure     bool
+	listen      string
+}
+
+func newSweepRun(a *app) *cobra.Command {
+	var flags runFlags
+	cmd := &cobra.Command{
+		Use: "run", Short: "Train every run of a grid that has not ended",
+		Long: `Train every run of a grid that has not ended. Finished runs are never repeated; interrupted ones continue from their
+last checkpoint. The first SIGINT or SIGTERM lets the members save and stop (exit code 75), the second kills them.
+Several processes may run the same grid: they share the runs between them.`,
+		Example: `  plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --set data.train=data/sotu-512/train --set data.val=data/sotu-512/val
+  plasticity sweep run --grid grid.yaml --scale laptop --jobs 4 --listen 127.0.0.1:9463`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runSweep(a, cmd, &flags) },
+	}
+	flags.add(cmd)
+	flags.addJSON(cmd)
+	cmd.Flags().StringVar(&flags.executor, "executor", "local", "where members run: local")
+	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", 0, "members at once; 0: as many as use the cores best")
+	cmd.Flags().IntVar(&flags.retries, "retries", 3, "how often a run may fail in a row without coming further")
+	cmd.Flags().BoolVar(&flags.retryFailed, "retry-failed", false, "try runs again that are marked failed")
+	cmd.Flags().BoolVar(&flags.measure, "measure", true, "time a few steps to share out the cores; false: one thread each")
+	cmd.Flags().StringVar(&flags.listen, "listen", "", "serve the sweep's own metrics at host:port")
+	return cmd
+}
+
+func runSweep(a *app, cmd *cobra.Command, flags *runFlags) error {
+	if err := oneOf(cmd, "executor", "local"); err != nil {
+		return err
+	}
+	if flags.jobs < 0 || flags.jobs > 4096 || flags.retries < 0 {
+		return misuse(cmd, fmt.Errorf("--jobs %d --retries %d: want 0 or more", flags.jobs, flags.retries))
+	}
+	if _, err := a.workerPath(); err != nil {
+		return err
+	}
+	plan, err := flags.plan(a, cmd)
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	options := sweeps.Options{
+		Command: a.member(plan.Name), Jobs: flags.jobs, Retries: flags.retries, RetryFailed: flags.retryFailed, Listen: flags.listen,
+		Signals: signals, Console: a.console(), TTY: a.live(),
+	}
+	if flags.retries == 0 {
+		options.Retries = -1
+	}
+	if flags.measure {
+		options.Probe = a.probe
+	}
+	summary, err := sweeps.Run(cmd.Context(), plan, options)
+	if flags.asJSON {
+		if printErr := a.printJSON(summary); printErr != nil && err == nil {
+			return printErr
+		}
+	}
+	return err
+}
+
+// member builds the command that trains a cell; sweeps starts it.
+func (a *app) member(grid string) sweeps.CommandFunc {
+	return func(_ context.Context, c sweeps.Cell, _ *os.File) (*exec.Cmd, error) {
+		return a.workerCommand(request.CommandTrain, request.Train{
+			Config: c.ConfigFile, Out: c.Dir, Resume: "auto", Listen: c.Listen, Quiet: true, Grid: grid, Axes: c.Axes,
+		})
+	}
+}
+
+// probe times a few steps of a cell with a number of threads. It leaves nothing behind.
+func (a *app) probe(ctx context.Context, c sweeps.Cell, threads int) (tokensPerSecond float64, err error) {
+	dir, err := os.MkdirTemp("", "plasticity-probe-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temporary folder harms nobody
+	text, err := c.Run.YAML()
+	if err != nil {
+		return 0, err
+	}
+	file := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return 0, err
+	}
+	cmd, err := a.workerCommand(request.CommandBench, request.Bench{
+		What: "train", Config: file, Sets: []string{"threads=" + strconv.Itoa(threads)}, Steps: 10, Warmup: 2, JSON: true, Quiet: true,
+	})
+	if err != nil {
+		return 0, err
+	}
+	var out, complaint strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := supervise(ctx, cmd); err != nil {
+		return 0, fmt.Errorf("%w: %s", err, strings.TrimSpace(complaint.String()))
+	}
+	var result request.BenchResult
+	if err := json.Unmarshal([]byte(out.String()), &result); err != nil {
+		return 0, record.Fail(record.Internal, "the worker's measurement cannot be read: %w", err)
+	}
+	return float64(result.TokensPerSecond), nil
+}
