@@ -9,12 +9,12 @@ import (
 type checker struct {
 	run      *Run
 	layers   []layer
-	problems *Problems
+	problems *problemList
 }
 
 // check reports contradictions between keys. It stays silent on keys whose own value was refused: those have the value
 // of a lower layer, which cannot contradict more than it did.
-func (t table) check(run *Run, layers []layer, problems *Problems) {
+func (t table) check(run *Run, layers []layer, problems *problemList) {
 	c := &checker{run, layers, problems}
 	c.model()
 	c.batch()

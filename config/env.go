@@ -24,7 +24,7 @@ func EnvName(path string) string {
 
 // fromEnv reads the environment (as of os.Environ). Empty variables count as not set. Variables with the prefix that
 // are nobody's but look like a key are refused, since a slip there would otherwise pass in silence.
-func fromEnv(t table, env []string, problems *Problems) layer {
+func fromEnv(t table, env []string, problems *problemList) layer {
 	out := layer{}
 	names := make([]string, len(t))
 	for i, f := range t {

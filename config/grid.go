@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -76,7 +77,7 @@ func (g Grid) Cells() ([]Cell, error) {
 		return nil, record.Fail(record.Usage, "%s: %.0f cells: at most %d", g.File, count, maxCells)
 	}
 	cells := make([]Cell, 0, int(count))
-	problems := &Problems{}
+	problems := &problemList{}
 	for i := range int(count) {
 		cell, err := g.cell(i)
 		if err != nil {
@@ -101,13 +102,13 @@ func (g Grid) cell(i int) (Cell, error) {
 		cell.Axes[k] = AxisValue{axis.Key, axis.Values[at]}
 		chosen[axis.Key] = axis.settings[at]
 	}
-	run, err := g.table.build(&Problems{}, append(append([]layer{}, g.layers...), chosen)...)
+	run, err := g.table.build(&problemList{}, append(append([]layer{}, g.layers...), chosen)...)
 	cell.Run = run
 	return cell, err
 }
 
 // mergeProblems adds the problems of a cell that no cell before it had.
-func mergeProblems(problems *Problems, err error) {
+func mergeProblems(problems *problemList, err error) {
 	for _, p := range ProblemsOf(err) {
 		known := false
 		for _, q := range *problems {
@@ -122,8 +123,9 @@ func mergeProblems(problems *Problems, err error) {
 // ProblemsOf returns the problems that an error of Load, LoadGrid, Resolve or Cells lists; any other error is one problem
 // without a place.
 func ProblemsOf(err error) []Problem {
-	if list, ok := asProblems(err); ok {
-		return *list
+	var list *Error
+	if errors.As(err, &list) {
+		return list.Problems
 	}
 	return []Problem{{What: err.Error()}}
 }

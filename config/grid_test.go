@@ -108,7 +108,7 @@ func TestLoadGrid_Scale(t *testing.T) {
 		t.Error(diff)
 	}
 	_, err = LoadGrid(file, "smok", nil, nil)
-	if got := usage(t, err); (*got)[0].Near != "smoke" {
+	if got := usage(t, err); got[0].Near != "smoke" {
 		t.Errorf("%v", err)
 	}
 	if _, err = LoadGrid(file, "paper", nil, nil); !strings.Contains(err.Error(), "other.yaml") {
@@ -125,7 +125,7 @@ func TestLoadGrid_AxesAreNotOverridden(t *testing.T) {
 		{nil, []string{"PLASTICITY_OPTIMIZER_WEIGHT_DECAY=1"}},
 	} {
 		_, err := LoadGrid(file, "", test.sets, test.env)
-		usage(t, err)
+		wantUsage(t, err)
 		if !strings.Contains(err.Error(), "is decided by") {
 			t.Error(err)
 		}
@@ -156,30 +156,33 @@ func TestLoadGrid_Shipped(t *testing.T) {
 			continue
 		}
 		for _, scale := range append([]string{""}, g.Scales...) {
-			scaled, err := LoadGrid(file, scale, nil, nil)
-			if err != nil {
-				t.Errorf("%s at scale %q: %v", file, scale, err)
-				continue
-			}
-			cells, err := scaled.Cells()
-			if err != nil {
-				t.Errorf("%s at scale %q: %v", file, scale, err)
-			}
-			ids := make(map[string]bool)
-			for _, c := range cells {
-				r, err := c.Run.Resolve(DataFacts{Vocab: 2})
-				if err != nil {
-					t.Errorf("%s: %v", file, err)
-					break
-				}
-				ids[r.ID(DataFacts{}, "")] = true
-			}
-			if len(ids) != len(cells) {
-				t.Errorf("%s at scale %q: %d runs in %d cells", file, scale, len(ids), len(cells))
-			}
-			t.Logf("%s: %d cells", scaled, len(cells))
+			t.Run(g.Name+"/"+scale, func(t *testing.T) { checkShipped(t, file, scale) })
 		}
 	}
+}
+
+func checkShipped(t *testing.T, file, scale string) {
+	t.Helper()
+	g, err := LoadGrid(file, scale, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells, err := g.Cells()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make(map[string]bool)
+	for _, c := range cells {
+		r, err := c.Run.Resolve(DataFacts{Vocab: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[r.ID(DataFacts{}, "")] = true
+	}
+	if len(ids) != len(cells) {
+		t.Errorf("%d runs in %d cells", len(ids), len(cells))
+	}
+	t.Logf("%s: %d cells", g, len(cells))
 }
 
 func TestCells_AreDistinctRuns(t *testing.T) {

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -17,7 +16,7 @@ func LoadGrid(file, scale string, sets, env []string) (Grid, error) {
 	if err != nil {
 		return Grid{}, err
 	}
-	g := &gridReader{grid: Grid{File: file, Scale: scale, table: newTable()}, problems: &Problems{}}
+	g := &gridReader{grid: Grid{File: file, Scale: scale, table: newTable()}, problems: &problemList{}}
 	g.reader = &reader{table: g.grid.table, problems: g.problems, source: file, inFile: true}
 	g.set, g.scaleSet = layer{}, layer{}
 	top := g.reader.document(data)
@@ -42,10 +41,9 @@ func LoadGrid(file, scale string, sets, env []string) (Grid, error) {
 type gridReader struct {
 	grid     Grid
 	reader   *reader
-	problems *Problems
+	problems *problemList
 	set      layer // of the grid
 	scaleSet layer // of the chosen scale
-	scaleAt  origin
 	axesAt   map[string]origin
 }
 
@@ -281,10 +279,4 @@ func (r *reader) unknownIn(key *yaml.Node, path string, names []string) {
 		problem.Allowed = choices(names)
 	}
 	r.problems.add(problem)
-}
-
-func asProblems(err error) (*Problems, bool) {
-	var list *Problems
-	ok := errors.As(err, &list)
-	return list, ok
 }

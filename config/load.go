@@ -15,10 +15,10 @@ type LoadOptions struct {
 	Base []byte   // YAML of a layer right below the file
 }
 
-// Load reads a configuration. The error is a record.Failure: Usage with all Problems inside when something is wrong with
+// Load reads a configuration. The error is a record.Failure: Usage with an Error inside when something is wrong with
 // it, another code when the file cannot be read.
 func Load(o LoadOptions) (Run, error) {
-	t, problems := newTable(), &Problems{}
+	t, problems := newTable(), &problemList{}
 	base := t.fileLayer("base", o.Base, problems)
 	file := layer{}
 	if o.File != "" {
@@ -35,14 +35,14 @@ func Load(o LoadOptions) (Run, error) {
 
 // Defaults returns the configuration without any file, preset or override.
 func Defaults() Run {
-	run, err := newTable().build(&Problems{})
+	run, err := newTable().build(&problemList{})
 	if err != nil {
 		panic("config: the defaults contradict each other: " + err.Error()) // unreachable: a test loads them
 	}
 	return run
 }
 
-func (t table) fileLayer(name string, data []byte, problems *Problems) layer {
+func (t table) fileLayer(name string, data []byte, problems *problemList) layer {
 	out := layer{}
 	r := &reader{table: t, problems: problems, source: name, inFile: true}
 	if top := r.document(data); top != nil {
@@ -52,13 +52,13 @@ func (t table) fileLayer(name string, data []byte, problems *Problems) layer {
 	return out
 }
 
-func (t table) envLayer(env []string, problems *Problems) layer {
+func (t table) envLayer(env []string, problems *problemList) layer {
 	out := fromEnv(t, env, problems)
 	(&reader{table: t, problems: problems}).contradictions(out)
 	return out
 }
 
-func (t table) setLayer(sets []string, problems *Problems) layer {
+func (t table) setLayer(sets []string, problems *problemList) layer {
 	r := &reader{table: t, problems: problems, source: "--set"}
 	out := r.fromSets(sets)
 	r.contradictions(out)
@@ -92,7 +92,7 @@ func (t table) presetLayer(layers []layer) layer {
 }
 
 // build merges the layers (the lowest first) over preset and defaults, checks the whole and returns it.
-func (t table) build(problems *Problems, layers ...layer) (Run, error) {
+func (t table) build(problems *problemList, layers ...layer) (Run, error) {
 	layers = stack(append([]layer{t.defaultLayer(), t.presetLayer(layers)}, layers...)...)
 	run, err := t.decode(layers)
 	if err != nil {

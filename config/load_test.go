@@ -49,16 +49,18 @@ func glob(t *testing.T, pattern string, atLeast int) []string {
 }
 
 // usage checks that err is a Usage failure with a list of problems, each with a place.
-func usage(t *testing.T, err error) *Problems {
+func usage(t *testing.T, err error) []Problem {
 	t.Helper()
-	if record.CodeOf(err) != record.Usage {
-		t.Fatalf("code %d of %v, want %d", record.CodeOf(err), err, record.Usage)
+	wantUsage(t, err)
+	return ProblemsOf(err)
+}
+
+func wantUsage(t *testing.T, err error) {
+	t.Helper()
+	var list *Error
+	if record.CodeOf(err) != record.Usage || !errors.As(err, &list) {
+		t.Fatalf("code %d of %v, want %d and a list of problems", record.CodeOf(err), err, record.Usage)
 	}
-	var problems *Problems
-	if !errors.As(err, &problems) {
-		t.Fatalf("no Problems in %v", err)
-	}
-	return problems
 }
 
 func TestLoad_BadFiles(t *testing.T) {
@@ -69,7 +71,7 @@ func TestLoad_BadFiles(t *testing.T) {
 			t.Errorf("%s is accepted", file)
 			continue
 		}
-		for _, p := range *usage(t, err) {
+		for _, p := range usage(t, err) {
 			if p.Source != file || p.Line == 0 && p.Path != "" {
 				t.Errorf("%s: a problem without its place: %+v", file, p)
 			}
@@ -249,7 +251,7 @@ func TestLoad_BadFlagsAndEnvironment(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := Load(test.o)
 			var got []string
-			for _, p := range *usage(t, err) {
+			for _, p := range usage(t, err) {
 				got = append(got, p.String())
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -290,7 +292,7 @@ func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte, set string) {
 		run, err := Load(LoadOptions{Base: text, Sets: []string{set}})
 		if err != nil {
-			usage(t, err)
+			wantUsage(t, err)
 			return
 		}
 		roundTrip(t, run)
@@ -320,7 +322,7 @@ func TestLoad_HostileFilesEndQuickly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
 			_, err := Load(LoadOptions{Base: []byte(text)})
-			usage(t, err)
+			wantUsage(t, err)
 			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("%v", took)
 			} else {

@@ -15,7 +15,7 @@ import (
 // reader turns YAML nodes and text into typed values and collects what is wrong.
 type reader struct {
 	table    table
-	problems *Problems
+	problems *problemList
 	source   string // of the nodes: the name of the file, the flag or the variable
 	inFile   bool   // nodes have lines worth telling
 }

@@ -47,27 +47,30 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Problems is every thing wrong with a configuration. As an error it comes inside a record.Failure with record.Usage.
-type Problems []Problem
+// Error is everything that is wrong with a configuration. It comes inside a record.Failure with record.Usage.
+type Error struct{ Problems []Problem }
 
 // Error lists the problems, one a line.
-func (p *Problems) Error() string {
+func (e *Error) Error() string {
 	var b strings.Builder
 	noun := "problems"
-	if len(*p) == 1 {
+	if len(e.Problems) == 1 {
 		noun = "problem"
 	}
-	fmt.Fprintf(&b, "%d %s in the configuration:", len(*p), noun)
-	for _, problem := range *p {
+	fmt.Fprintf(&b, "%d %s in the configuration:", len(e.Problems), noun)
+	for _, problem := range e.Problems {
 		b.WriteString("\n  " + problem.String())
 	}
 	return b.String()
 }
 
-func (p *Problems) add(problem Problem) { *p = append(*p, problem) }
+// problemList collects problems.
+type problemList []Problem
+
+func (p *problemList) add(problem Problem) { *p = append(*p, problem) }
 
 // err returns nil without problems, else all of them in the order of their places.
-func (p *Problems) err() error {
+func (p *problemList) err() error {
 	if len(*p) == 0 {
 		return nil
 	}
@@ -80,7 +83,7 @@ func (p *Problems) err() error {
 	slices.SortStableFunc(*p, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(rank[a.Source], rank[b.Source]), cmp.Compare(a.Line, b.Line))
 	})
-	return &record.Failure{Code: record.Usage, Err: p}
+	return &record.Failure{Code: record.Usage, Err: &Error{*p}}
 }
 
 // origin is where a value was set.

@@ -33,7 +33,7 @@ type Resolved struct {
 // Resolve fills in what depends on the data. The number of steps is the nearest to the budget, at least one. The error
 // is a record.Failure with Usage and every problem inside.
 func (r Run) Resolve(d DataFacts) (Resolved, error) {
-	problems := &Problems{}
+	problems := &problemList{}
 	r.resolveVocab(d, problems)
 	if r.Model.Context < 1 || r.Batch.Sequences < 1 || !(r.Optimizer.LR > 0) {
 		problems.add(Problem{What: "is not a configuration that was loaded: it has no context, no batch or no learning rate"})
@@ -61,7 +61,7 @@ func (r Run) Resolve(d DataFacts) (Resolved, error) {
 	return out, nil
 }
 
-func (r *Run) resolveVocab(d DataFacts, problems *Problems) {
+func (r *Run) resolveVocab(d DataFacts, problems *problemList) {
 	switch {
 	case r.Model.Vocab == 0 && d.Vocab > 0:
 		r.Model.Vocab = d.Vocab
@@ -75,7 +75,7 @@ func (r *Run) resolveVocab(d DataFacts, problems *Problems) {
 	}
 }
 
-func (r *Resolved) resolveSteps(problems *Problems) {
+func (r *Resolved) resolveSteps(problems *problemList) {
 	b, perStep := r.Budget, float64(r.TokensPerStep)
 	set := 0
 	for _, there := range []bool{b.Tokens > 0, b.TPP > 0, b.Steps > 0} {
@@ -104,7 +104,7 @@ func (r *Resolved) resolveSteps(problems *Problems) {
 	r.Budget = Budget{Steps: r.Steps}
 }
 
-func (r *Resolved) resolveDecay(problems *Problems) {
+func (r *Resolved) resolveDecay(problems *problemList) {
 	o := &r.Optimizer
 	perDecay := o.LR * float64(r.Steps)
 	switch {

@@ -73,39 +73,57 @@ func TestLRAt_Properties(t *testing.T) {
 func TestWDAt_Properties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := anySchedule(t)
-		d := r.DecaySchedule
-		last, before, on := r.Steps-1, math.NaN(), int64(0)
 		for s := range r.Steps {
-			got := r.WDAt(s)
-			if got < 0 || got > r.WeightDecay+tiny {
+			if got := r.WDAt(s); got < 0 || got > r.WeightDecay+tiny {
 				t.Fatalf("step %d: %v", s, got)
 			}
-			if s > 0 && (d.Kind == "linear" || d.Kind == "cosine") && got > before+tiny {
-				t.Fatalf("step %d: rises from %v to %v", s, before, got)
-			}
-			if got > 0 {
-				on++
-			}
-			if d.Kind == "coupled" && math.Abs(got/r.WeightDecay-r.LRAt(s)/r.Optimizer.LR) > tiny {
-				t.Fatalf("step %d: %v does not follow the learning rate", s, got)
-			}
-			before = got
 		}
-		switch d.Kind {
+		first, last := r.WDAt(0), r.WDAt(r.Steps-1)
+		switch d := r.DecaySchedule; d.Kind {
 		case "constant":
-			if r.WDAt(0) != r.WeightDecay || before != r.WeightDecay {
+			if first != r.WeightDecay || last != r.WeightDecay {
 				t.Fatal("is not constant")
 			}
 		case "linear", "cosine":
-			if last > 0 && (r.WDAt(0) != r.WeightDecay || math.Abs(before-r.WeightDecay*d.FinalFraction) > tiny) {
-				t.Fatalf("goes from %v to %v", r.WDAt(0), before)
+			if r.Steps > 1 && (first != r.WeightDecay || math.Abs(last-r.WeightDecay*d.FinalFraction) > tiny) {
+				t.Fatalf("goes from %v to %v", first, last)
 			}
+			checkFalls(t, r)
 		case "window":
-			if want := (d.EndFraction - d.StartFraction) * float64(r.Steps); math.Abs(float64(on)-want) > 1 {
-				t.Fatalf("open for %d steps, want about %v", on, want)
-			}
+			checkWindow(t, r)
+		case "coupled":
+			checkCoupled(t, r)
 		}
 	})
+}
+
+func checkFalls(t *rapid.T, r Resolved) {
+	for s := int64(1); s < r.Steps; s++ {
+		if r.WDAt(s) > r.WDAt(s-1)+tiny {
+			t.Fatalf("step %d: rises from %v to %v", s, r.WDAt(s-1), r.WDAt(s))
+		}
+	}
+}
+
+func checkWindow(t *rapid.T, r Resolved) {
+	open := 0.0
+	for s := range r.Steps {
+		if r.WDAt(s) > 0 {
+			open++
+		}
+	}
+	want := (r.DecaySchedule.EndFraction - r.DecaySchedule.StartFraction) * float64(r.Steps)
+	if math.Abs(open-want) > 1+tiny {
+		t.Fatalf("open for %v steps, want about %v", open, want)
+	}
+}
+
+func checkCoupled(t *rapid.T, r Resolved) {
+	for s := range r.Steps {
+		if math.Abs(r.WDAt(s)/r.WeightDecay-r.LRAt(s)/r.Optimizer.LR) > tiny {
+			t.Fatalf("step %d: %v does not follow the learning rate", s, r.WDAt(s))
+		}
+	}
 }
 
 func TestLRAt_ByHand(t *testing.T) {

@@ -26,8 +26,8 @@ func (a *app) workerPath() (string, error) {
 		if err != nil {
 			return "", record.Fail(record.Internal, "find this program: %w", err)
 		}
-		if real, err := filepath.EvalSymlinks(self); err == nil {
-			self = real
+		if target, err := filepath.EvalSymlinks(self); err == nil {
+			self = target
 		}
 		path = filepath.Join(filepath.Dir(self), workerName)
 	}
