@@ -1,0 +1,106 @@
+# Everything goes through make; `make` alone lists what there is. Set-up is part of every target:
+# libtorch is found or installed into the user's cache (third_party/find_libtorch.sh).
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# SCALE of an experiment: smoke, laptop or paper.
+SCALE ?=
+# PACKAGES and RUN narrow tests: make test PACKAGES=./record RUN=TestLock
+PACKAGES ?= ./...
+RUN      ?= .
+
+pure := ./cmd/plasticity ./config/... ./data/... ./plots/... ./record/... ./sweeps/...
+version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+##@ Build
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z%-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: native ## build bin/plasticity and bin/plasticity-worker
+	@mkdir -p bin
+	@CGO_ENABLED=0 go build -o bin/plasticity ./cmd/plasticity
+	@CGO_ENABLED=1 go build -o bin/plasticity-worker ./cmd/plasticity-worker
+
+.PHONY: native
+native: go ## find or install libtorch and build the native library
+	@cgo/build.sh native
+
+.PHONY: go
+go:
+	@command -v go >/dev/null || { echo "Go is needed: install it (the version is in go.mod)" >&2; exit 1; }
+
+.PHONY: bundle
+bundle: build ## a folder in bundle/ that runs without compilers, Python and network
+	@tools/bundle.sh "$(version)"
+
+.PHONY: clean
+clean: ## remove what was built; runs, reports, data and the cache stay
+	rm -rf bin build bundle cgo/tgo_stamp.h
+
+##@ Use
+
+.PHONY: quickstart
+quickstart: build ## real text, a grid of weight decays, a report with Figure 1 (minutes)
+	@tools/quickstart.sh "$(SCALE)"
+
+.PHONY: exp-loss-vs-decay
+exp-loss-vs-decay: build ## Figure 1: loss against weight decay (SCALE=smoke|laptop|paper)
+	@tools/experiment.sh loss-vs-decay "$(SCALE)"
+
+.PHONY: doctor
+doctor: build ## say what is installed, what is missing and how to get it
+	@bin/plasticity doctor
+
+##@ Test
+
+.PHONY: test
+test: build ## set-up and the whole suite
+	go test -run '$(RUN)' $(PACKAGES)
+
+.PHONY: check
+check: build fmt-check lint race ## format, lint, vet, race detector, import rules
+	CGO_ENABLED=0 go vet $(pure)
+	go vet ./...
+
+.PHONY: fmt
+fmt: native ## format Go and C++ sources
+	@"$$(tools/get.sh golangci-lint)" fmt
+	@tools/format.sh -i
+
+.PHONY: fmt-check
+fmt-check: native
+	@"$$(tools/get.sh golangci-lint)" fmt --diff
+	@tools/format.sh --dry-run -Werror
+
+.PHONY: lint
+lint: native
+	@"$$(tools/get.sh golangci-lint)" run ./...
+
+.PHONY: race
+race: build
+	go test -race -run '$(RUN)' $(PACKAGES)
+
+.PHONY: asan
+asan: go ## C++ tests under address, leak and undefined-behaviour sanitizers
+	@cgo/build.sh asan
+	@ctest --test-dir build/asan --output-on-failure
+
+.PHONY: oracle
+oracle: build ## compare with PyTorch and transformers, live
+	@tools/oracle.sh
+
+.PHONY: oracle-update
+oracle-update: build ## write the golden numbers of the oracles anew
+	@tools/oracle.sh -update
+
+.PHONY: bench
+bench: build ## our training step against PyTorch's, interleaved
+	@tools/bench.sh

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The main job on real text, from nothing to a report. `make quickstart` calls it after the build.
+#
+#   tools/quickstart.sh [SCALE]   SCALE of the grid: smoke (seconds), laptop; none: the quickstart's own
+#
+# Every step finds what it did before: a second start trains nothing, an interrupted one continues.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+scale=${1:-}
+grid=sweeps/grids/weight-decay-quickstart.yaml
+flags=(--grid "$grid" --out runs)
+report=reports/quickstart
+if [[ -n $scale ]]; then
+  flags+=(--scale "$scale")
+  report+=-$scale
+fi
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*" >&2; }
+[[ -t 2 && -z ${NO_COLOR:-} ]] || say() { printf '\n%s\n' "$*" >&2; }
+
+say "1/4 text: fetch, train a tokenizer of 512 tokens, make shards (data/sotu-512)"
+tools/prepare.sh sotu 512
+
+say "2/4 sweep: one small Llama-2 for each weight decay and seed (runs/)"
+bin/plasticity sweep run "${flags[@]}"
+
+say "3/4 report"
+status=$(bin/plasticity sweep status "${flags[@]}" --json)
+folder=$(grep -oE '"dir":"[^"]*"' <<<"$status" | head -n 1 | cut -d'"' -f4)
+bin/plasticity report --runs "$folder" --out "$report"
+
+# The run with the lowest validation loss, of the status' rows.
+best=$(grep -oE '"dir":"[^"]*"|"val_loss":[0-9.]+' <<<"$status" | awk -F'"' '
+  $2 == "dir" {dir = $4}
+  $2 == "val_loss" && (best == "" || substr($3, 2) + 0 < best) {best = substr($3, 2) + 0; run = dir}
+  END {print run}')
+say "4/4 a sample of the best model ($best)"
+bin/plasticity generate --model "$best" --prompt "My fellow citizens, " --max-tokens 120 --temperature 0.7 --seed 1
+
+say "report: $report/index.html"
