@@ -18,6 +18,9 @@ import (
 	"plasticity/record"
 )
 
+// quickExit keeps the race detector from waiting a second at the end of every process.
+const quickExit = "atexit_sleep_ms=0"
+
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -28,6 +31,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("PLASTICITY_WORKER", path)
 			env.Setenv("NO_COLOR", "1")
+			env.Setenv("GORACE", quickExit)
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -82,7 +86,7 @@ func startWithSignals(t *testing.T) (program *exec.Cmd, lines *bufio.Scanner) {
 		t.Fatal(err)
 	}
 	program = exec.Command("plasticity", "train", "--config", file)
-	program.Env = append(os.Environ(), "FAKE=signals", "PLASTICITY_WORKER="+worker)
+	program.Env = append(os.Environ(), "FAKE=signals", "PLASTICITY_WORKER="+worker, "GORACE="+quickExit)
 	out, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
