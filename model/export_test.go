@@ -1,0 +1,12 @@
+package model
+
+import (
+	"plasticity/config"
+	"plasticity/record"
+)
+
+// ReadHFConfig reads the config.json of a folder, for the fuzz test.
+func ReadHFConfig(fsys record.FS, dir string) (config.Model, error) {
+	c, _, err := readHFConfig(fsys, dir)
+	return c, err
+}
