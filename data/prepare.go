@@ -194,6 +194,9 @@ func (p *preparation) identify() {
 
 // existing looks at what is in the way of the output. done is true when it is this very preparation.
 func (p *preparation) existing() (summary Summary, done bool, err error) {
+	if info, err := os.Stat(p.o.Out); err == nil && !info.IsDir() {
+		return Summary{}, false, usage("output %s: there is a file of that name: choose another folder or remove it", p.o.Out)
+	}
 	entries, err := os.ReadDir(p.o.Out)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 		return Summary{}, false, nil

@@ -142,9 +142,14 @@ func lastBoundary(s string) int {
 			return i
 		}
 	}
-	boundary := 0
-	for i := 0; i <= len(s)-lookAhead; i = pretokenEnd(s, i) {
-		boundary = i
+	boundary, afterSpace := 0, true
+	for i := 0; i <= len(s)-lookAhead; {
+		if !afterSpace { // at the end of a text, white space goes together that apart would not
+			boundary = i
+		}
+		end := pretokenEnd(s, i)
+		r, _ := utf8.DecodeLastRuneInString(s[i:end])
+		i, afterSpace = end, unicode.IsSpace(r)
 	}
 	return boundary
 }
