@@ -117,93 +117,90 @@ func lossOf(t testing.TB, m *model.Transformer, tokens, targets []int32, batch i
 	return value
 }
 
-func forEachShape(t *testing.T, check func(t *testing.T, cfg config.Model)) {
+func TestLoss_IsThatOfTheLogits(t *testing.T) {
 	for name, cfg := range shapes() {
 		t.Run(name, func(t *testing.T) {
 			torchtest.NoLeaks(t)
-			check(t, cfg)
+			m := build(t, cfg, torch.Float32)
+			tokens, targets := ids(1, 24, cfg.Vocab), ids(2, 24, cfg.Vocab)
+			targets[3], targets[11] = -1, -1
+			scores := logits(t, m, tokens, 2, 12)
+			want, n := 0.0, 0.0
+			for i, target := range targets {
+				if target < 0 {
+					continue
+				}
+				row := scores[i*cfg.Vocab : (i+1)*cfg.Vocab]
+				sum := 0.0
+				for _, x := range row {
+					sum += math.Exp(float64(x))
+				}
+				lse := math.Log(sum)
+				want += lse - float64(row[target]) + 0.01*lse*lse
+				n++
+			}
+			if got := lossOf(t, m, tokens, targets, 2, 0.01, false); math.Abs(got-want/n) > 1e-5*want/n {
+				t.Errorf("loss %v, from the logits %v", got, want/n)
+			}
 		})
 	}
 }
 
-func TestLoss_IsThatOfTheLogits(t *testing.T) {
-	forEachShape(t, func(t *testing.T, cfg config.Model) {
-		m := build(t, cfg, torch.Float32)
-		tokens, targets := ids(1, 24, cfg.Vocab), ids(2, 24, cfg.Vocab)
-		targets[3], targets[11] = -1, -1
-		scores := logits(t, m, tokens, 2, 12)
-		want, n := 0.0, 0.0
-		for i, target := range targets {
-			if target < 0 {
-				continue
-			}
-			row := scores[i*cfg.Vocab : (i+1)*cfg.Vocab]
-			sum := 0.0
-			for _, x := range row {
-				sum += math.Exp(float64(x))
-			}
-			lse := math.Log(sum)
-			want += lse - float64(row[target]) + 0.01*lse*lse
-			n++
-		}
-		if got := lossOf(t, m, tokens, targets, 2, 0.01, false); math.Abs(got-want/n) > 1e-5*want/n {
-			t.Errorf("loss %v, from the logits %v", got, want/n)
-		}
-	})
-}
-
 func TestLoss_GradientsAreThoseOfFiniteDifferences(t *testing.T) {
-	forEachShape(t, func(t *testing.T, cfg config.Model) {
-		m := build(t, cfg, torch.Float32)
-		r := m.Registry()
-		tokens, targets := ids(3, 40, cfg.Vocab), ids(4, 40, cfg.Vocab)
-		lossOf(t, m, tokens, targets, 4, 1e-3, true)
-		for _, p := range r.Params() {
-			gradient, err := r.Read(nn.Grads, p.Name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			values, err := r.Read(nn.Params, p.Name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			norm := 0.0
-			for _, g := range gradient {
-				norm += float64(g) * float64(g)
-			}
-			norm = math.Sqrt(norm)
-			if norm == 0 {
-				t.Errorf("%s has no gradient", p.Name)
-				continue
-			}
-			// Along the gradient the loss rises by its norm. The step stands out of float32's noise; vectors of two elements,
-			// which the norms bend strongly, take a smaller one.
-			step := 0.02
-			if cfg.Width < 8 {
-				step = 0.005
-			}
-			at := func(sign float64) float64 {
-				moved := slices.Clone(values)
-				for i, g := range gradient {
-					moved[i] += float32(sign * step * float64(g) / norm)
-				}
-				if err := r.Write(nn.Params, p.Name, moved); err != nil {
+	for name, cfg := range shapes() {
+		t.Run(name, func(t *testing.T) {
+			torchtest.NoLeaks(t)
+			m := build(t, cfg, torch.Float32)
+			r := m.Registry()
+			tokens, targets := ids(3, 40, cfg.Vocab), ids(4, 40, cfg.Vocab)
+			lossOf(t, m, tokens, targets, 4, 1e-3, true)
+			for _, p := range r.Params() {
+				gradient, err := r.Read(nn.Grads, p.Name)
+				if err != nil {
 					t.Fatal(err)
 				}
-				return lossOf(t, m, tokens, targets, 4, 1e-3, false)
+				values, err := r.Read(nn.Params, p.Name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				norm := 0.0
+				for _, g := range gradient {
+					norm += float64(g) * float64(g)
+				}
+				norm = math.Sqrt(norm)
+				if norm == 0 {
+					t.Errorf("%s has no gradient", p.Name)
+					continue
+				}
+				// Along the gradient the loss rises by its norm. The step stands out of float32's noise; vectors of two elements,
+				// which the norms bend strongly, take a smaller one.
+				step := 0.02
+				if cfg.Width < 8 {
+					step = 0.005
+				}
+				at := func(sign float64) float64 {
+					moved := slices.Clone(values)
+					for i, g := range gradient {
+						moved[i] += float32(sign * step * float64(g) / norm)
+					}
+					if err := r.Write(nn.Params, p.Name, moved); err != nil {
+						t.Fatal(err)
+					}
+					return lossOf(t, m, tokens, targets, 4, 1e-3, false)
+				}
+				// Two widths take the cubic term out.
+				wide := (at(1) - at(-1)) / (2 * step)
+				step /= 2
+				narrow := (at(1) - at(-1)) / (2 * step)
+				if numeric := (4*narrow - wide) / 3; math.Abs(numeric-norm) > 0.01*norm+2e-4 {
+					t.Errorf("%s: the loss rises by %v along a gradient of norm %v", p.Name, numeric, norm)
+				}
+				if err := r.Write(nn.Params, p.Name, values); err != nil {
+					t.Fatal(err)
+				}
 			}
-			// Two widths take the cubic term out.
-			wide := (at(1) - at(-1)) / (2 * step)
-			step /= 2
-			narrow := (at(1) - at(-1)) / (2 * step)
-			if numeric := (4*narrow - wide) / 3; math.Abs(numeric-norm) > 0.01*norm+2e-4 {
-				t.Errorf("%s: the loss rises by %v along a gradient of norm %v", p.Name, numeric, norm)
-			}
-			if err := r.Write(nn.Params, p.Name, values); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
+		})
+	}
 }
 
 func norm32(values []float32) float64 {
@@ -215,24 +212,27 @@ func norm32(values []float32) float64 {
 }
 
 func TestLoss_GradientsOfMicroBatchesAddUp(t *testing.T) {
-	forEachShape(t, func(t *testing.T, cfg config.Model) {
-		m := build(t, cfg, torch.Float32)
-		tokens, targets := ids(5, 40, cfg.Vocab), ids(6, 40, cfg.Vocab)
-		lossOf(t, m, tokens, targets, 4, 0, true)
-		whole := gradients(t, m)
-		if err := m.Registry().ZeroGrad(); err != nil {
-			t.Fatal(err)
-		}
-		for part := range 4 {
-			s := torch.NewScope()
-			s.Backward(m.Loss(s, s.FromInt32(tokens[part*10:part*10+10], 1, 10), s.FromInt32(targets[part*10:part*10+10], 1, 10), 0, 40))
-			if err := s.Err(); err != nil {
+	for name, cfg := range shapes() {
+		t.Run(name, func(t *testing.T) {
+			torchtest.NoLeaks(t)
+			m := build(t, cfg, torch.Float32)
+			tokens, targets := ids(5, 40, cfg.Vocab), ids(6, 40, cfg.Vocab)
+			lossOf(t, m, tokens, targets, 4, 0, true)
+			whole := gradients(t, m)
+			if err := m.Registry().ZeroGrad(); err != nil {
 				t.Fatal(err)
 			}
-			s.Close()
-		}
-		torchtest.Close(t, "gradients", gradients(t, m), whole, 1e-5)
-	})
+			for part := range 4 {
+				s := torch.NewScope()
+				s.Backward(m.Loss(s, s.FromInt32(tokens[part*10:part*10+10], 1, 10), s.FromInt32(targets[part*10:part*10+10], 1, 10), 0, 40))
+				if err := s.Err(); err != nil {
+					t.Fatal(err)
+				}
+				s.Close()
+			}
+			torchtest.Close(t, "gradients", gradients(t, m), whole, 1e-5)
+		})
+	}
 }
 
 // gradients reads all gradients.
@@ -246,62 +246,71 @@ func gradients(t testing.TB, m *model.Transformer) []float32 {
 }
 
 func TestLogits_DependOnThePastOnly(t *testing.T) {
-	forEachShape(t, func(t *testing.T, cfg config.Model) {
-		m := build(t, cfg, torch.Float32)
-		tokens := ids(8, 20, cfg.Vocab)
-		before := logits(t, m, tokens, 1, 20)
-		for i := 9; i < 20; i++ {
-			tokens[i] = (tokens[i] + 1) % int32(cfg.Vocab)
-		}
-		after := logits(t, m, tokens, 1, 20)
-		torchtest.Close(t, "logits of the prefix", after[:9*cfg.Vocab], before[:9*cfg.Vocab], 1e-5)
-		if slices.Equal(after[9*cfg.Vocab:], before[9*cfg.Vocab:]) {
-			t.Error("the tokens make no difference")
-		}
-		torchtest.Close(t, "logits of the prefix alone", logits(t, m, tokens[:9], 1, 9), before[:9*cfg.Vocab], 1e-5)
-	})
+	for name, cfg := range shapes() {
+		t.Run(name, func(t *testing.T) {
+			torchtest.NoLeaks(t)
+			m := build(t, cfg, torch.Float32)
+			tokens := ids(8, 20, cfg.Vocab)
+			before := logits(t, m, tokens, 1, 20)
+			for i := 9; i < 20; i++ {
+				tokens[i] = (tokens[i] + 1) % int32(cfg.Vocab)
+			}
+			after := logits(t, m, tokens, 1, 20)
+			torchtest.Close(t, "logits of the prefix", after[:9*cfg.Vocab], before[:9*cfg.Vocab], 1e-5)
+			if slices.Equal(after[9*cfg.Vocab:], before[9*cfg.Vocab:]) {
+				t.Error("the tokens make no difference")
+			}
+			torchtest.Close(t, "logits of the prefix alone", logits(t, m, tokens[:9], 1, 9), before[:9*cfg.Vocab], 1e-5)
+		})
+	}
 }
 
 func TestLogits_SequencesOfABatchAreIndependent(t *testing.T) {
-	forEachShape(t, func(t *testing.T, cfg config.Model) {
-		m := build(t, cfg, torch.Float32)
-		tokens := ids(9, 36, cfg.Vocab)
-		all := logits(t, m, tokens, 3, 12)
-		for b := range 3 {
-			one := logits(t, m, tokens[b*12:b*12+12], 1, 12)
-			torchtest.Close(t, "one sequence", one, all[b*12*cfg.Vocab:(b+1)*12*cfg.Vocab], 1e-5)
-		}
-	})
+	for name, cfg := range shapes() {
+		t.Run(name, func(t *testing.T) {
+			torchtest.NoLeaks(t)
+			m := build(t, cfg, torch.Float32)
+			tokens := ids(9, 36, cfg.Vocab)
+			all := logits(t, m, tokens, 3, 12)
+			for b := range 3 {
+				one := logits(t, m, tokens[b*12:b*12+12], 1, 12)
+				torchtest.Close(t, "one sequence", one, all[b*12*cfg.Vocab:(b+1)*12*cfg.Vocab], 1e-5)
+			}
+		})
+	}
 }
 
 func TestDecode_EqualsTheWholeSequence(t *testing.T) {
 	for _, precision := range []torch.DType{torch.Float32, torch.BFloat16} {
-		forEachShape(t, func(t *testing.T, cfg config.Model) {
-			m := build(t, cfg, precision)
-			const batch, time, prompt = 3, 17, 6
-			tokens := ids(10, batch*time, cfg.Vocab)
-			want := logits(t, m, tokens, batch, time)
-			c, err := m.NewCache(batch, time)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			tolerance := 2e-5
-			if precision == torch.BFloat16 {
-				tolerance = 0.05
-			}
-			for _, pieces := range [][]int{{prompt, 1, 1, 1, 8}, {1, 1, 15}, {time}} {
-				c.Truncate(0)
-				for _, n := range pieces {
-					from := c.Len()
-					got := decode(t, m, c, columns(tokens, batch, time, from, n), n)
-					for b := range batch {
-						at := (b*time + from + n - 1) * cfg.Vocab
-						torchtest.Close(t, "logits", got[b*cfg.Vocab:(b+1)*cfg.Vocab], want[at:at+cfg.Vocab], tolerance)
+		for name, cfg := range shapes() {
+			t.Run(name, func(t *testing.T) {
+				torchtest.NoLeaks(t)
+				m := build(t, cfg, precision)
+				const batch, time, prompt = 3, 17, 6
+				tokens := ids(10, batch*time, cfg.Vocab)
+				want := logits(t, m, tokens, batch, time)
+				c, err := m.NewCache(batch, time)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				tolerance := 2e-5
+				if precision == torch.BFloat16 {
+					tolerance = 0.05
+				}
+				for _, pieces := range [][]int{{prompt, 1, 1, 1, 8}, {1, 1, 15}, {time}} {
+					c.Truncate(0)
+					for _, n := range pieces {
+						from := c.Len()
+						got := decode(t, m, c, columns(tokens, batch, time, from, n), n)
+						for b := range batch {
+							at := (b*time + from + n - 1) * cfg.Vocab
+							torchtest.Close(t, "logits", got[b*cfg.Vocab:(b+1)*cfg.Vocab], want[at:at+cfg.Vocab], tolerance)
+						}
 					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -368,22 +377,25 @@ func TestLogits_TooLongOrUnknown(t *testing.T) {
 }
 
 func TestLoss_BFloat16IsClose(t *testing.T) {
-	forEachShape(t, func(t *testing.T, cfg config.Model) {
-		exact, rounded := build(t, cfg, torch.Float32), build(t, cfg, torch.BFloat16)
-		tokens, targets := ids(12, 60, cfg.Vocab), ids(13, 60, cfg.Vocab)
-		a, b := lossOf(t, exact, tokens, targets, 4, 1e-3, true), lossOf(t, rounded, tokens, targets, 4, 1e-3, true)
-		if math.Abs(a-b) > 0.01*a {
-			t.Errorf("loss %v in float32, %v in bfloat16", a, b)
-		}
-		g, h := gradients(t, exact), gradients(t, rounded)
-		difference := make([]float32, len(g))
-		for i := range g {
-			difference[i] = g[i] - h[i]
-		}
-		if relative := norm32(difference) / norm32(g); relative > 0.03 {
-			t.Errorf("gradients differ by %v of their norm", relative)
-		}
-	})
+	for name, cfg := range shapes() {
+		t.Run(name, func(t *testing.T) {
+			torchtest.NoLeaks(t)
+			exact, rounded := build(t, cfg, torch.Float32), build(t, cfg, torch.BFloat16)
+			tokens, targets := ids(12, 60, cfg.Vocab), ids(13, 60, cfg.Vocab)
+			a, b := lossOf(t, exact, tokens, targets, 4, 1e-3, true), lossOf(t, rounded, tokens, targets, 4, 1e-3, true)
+			if math.Abs(a-b) > 0.01*a {
+				t.Errorf("loss %v in float32, %v in bfloat16", a, b)
+			}
+			g, h := gradients(t, exact), gradients(t, rounded)
+			difference := make([]float32, len(g))
+			for i := range g {
+				difference[i] = g[i] - h[i]
+			}
+			if relative := norm32(difference) / norm32(g); relative > 0.03 {
+				t.Errorf("gradients differ by %v of their norm", relative)
+			}
+		})
+	}
 }
 
 func TestInitialize_Deviations(t *testing.T) {

@@ -224,6 +224,7 @@ func TestOracle_Transformers(t *testing.T) {
 
 // compare exports a model, hears the oracle and compares everything.
 func compare(t *testing.T, name string, cfg config.Model, tokenizer *data.Tokenizer) (evidence, map[string]string) {
+	t.Helper()
 	m := build(t, cfg, torch.Float32)
 	dir := filepath.Join(t.TempDir(), "hf")
 	if err := model.SaveHF(record.OS(), dir, m, model.ExportOptions{Tokenizer: tokenizer}); err != nil {
@@ -237,7 +238,8 @@ func compare(t *testing.T, name string, cfg config.Model, tokenizer *data.Tokeni
 	digest := hex.EncodeToString(sum[:])
 	spec := question(t, cfg, m)
 	golden := filepath.Join("testdata", "oracle", name+".json")
-	answer, live := oracleAnswer{}, os.Getenv("PLASTICITY_ORACLE") != ""
+	var answer oracleAnswer
+	live := os.Getenv("PLASTICITY_ORACLE") != ""
 	if live {
 		spec.Dir, spec.Again, spec.Resave = dir, filepath.Join(t.TempDir(), "again"), filepath.Join(t.TempDir(), "resaved")
 		answer = ask(t, os.Getenv("PLASTICITY_ORACLE"), spec)

@@ -81,11 +81,11 @@ func toInt64(d DType, raw []byte, out []int64) {
 	switch d {
 	case I64:
 		for i := range out {
-			out[i] = int64(binary.LittleEndian.Uint64(raw[8*i:])) //nolint:gosec // two's complement
+			out[i] = int64(binary.LittleEndian.Uint64(raw[8*i:]))
 		}
 	case I32:
 		for i := range out {
-			out[i] = int64(int32(binary.LittleEndian.Uint32(raw[4*i:]))) //nolint:gosec // two's complement
+			out[i] = int64(int32(binary.LittleEndian.Uint32(raw[4*i:])))
 		}
 	default:
 		for i := range out {
@@ -118,7 +118,7 @@ func float32ToBF16(x float32) uint16 {
 	if x != x { //nolint:gocritic // NaN; rounding could carry it into infinity
 		return uint16(bits>>16) | 0x40
 	}
-	return uint16((bits + 0x7fff + bits>>16&1) >> 16) //nolint:gosec // the upper half
+	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
 }
 
 func halfToFloat32(h uint16) float32 {
@@ -135,17 +135,17 @@ func halfToFloat32(h uint16) float32 {
 
 func float32ToHalf(x float32) uint16 {
 	bits := math.Float32bits(x)
-	sign := uint16(bits >> 16 & 0x8000) //nolint:gosec // masked
+	sign := uint16(bits >> 16 & 0x8000)
 	size := math.Float32frombits(bits &^ (1 << 31))
 	switch {
 	case x != x: //nolint:gocritic // NaN
-		return sign | 0x7e00 | uint16(bits>>13&0x1ff) //nolint:gosec // masked
+		return sign | 0x7e00 | uint16(bits>>13&0x1ff)
 	case size >= 65520: // halfway between the largest half, 65504, and the next power of two
 		return sign | 0x7c00
 	case size < 0x1p-14: // subnormal: a multiple of 2⁻²⁴
 		return sign | uint16(math.RoundToEven(float64(size)*0x1p24))
 	default:
 		bits = math.Float32bits(size)
-		return sign | uint16((bits-112<<23+0xfff+bits>>13&1)>>13) //nolint:gosec // size < 65520 fits
+		return sign | uint16((bits-112<<23+0xfff+bits>>13&1)>>13)
 	}
 }

@@ -110,7 +110,7 @@ func readIndex(path string) (map[string]string, error) {
 func parseIndex(path string, scan *scanner) (map[string]string, error) {
 	var places map[string]string
 	shards := map[string]string{} // one string a shard, however many tensors it has
-	scan.members(maxName, func(key string) {
+	scan.members(func(key string) {
 		if key != "weight_map" {
 			scan.skip(1)
 			return
@@ -119,7 +119,7 @@ func parseIndex(path string, scan *scanner) (map[string]string, error) {
 			scan.fail("weight_map comes twice")
 		}
 		places = map[string]string{}
-		scan.members(maxName, func(tensor string) {
+		scan.members(func(tensor string) {
 			name := scan.text(255)
 			if _, twice := places[tensor]; twice {
 				scan.fail("tensor %.120q comes twice in weight_map", tensor)

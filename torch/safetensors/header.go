@@ -77,7 +77,7 @@ type header struct {
 }
 
 func (h *header) parse() error {
-	h.scan.members(maxName, func(key string) {
+	h.scan.members(func(key string) {
 		switch {
 		case h.index[key]:
 			h.fail(key, "it comes twice")
@@ -113,7 +113,7 @@ func (h *header) fail(tensor, format string, args ...any) {
 func (h *header) readMetadata() {
 	h.metadata = map[string]string{}
 	total := 0
-	h.scan.members(maxName, func(key string) {
+	h.scan.members(func(key string) {
 		if _, twice := h.metadata[key]; twice {
 			h.fail(metadataKey, "the key %.120q comes twice", key)
 		}
@@ -133,7 +133,7 @@ func (h *header) readEntry(name string) {
 	e := Entry{Name: name}
 	var offsets []int64
 	seen := [3]bool{}
-	h.scan.members(maxName, func(key string) {
+	h.scan.members(func(key string) {
 		field := slices.Index([]string{"dtype", "shape", "data_offsets"}, key)
 		if field < 0 {
 			h.fail(name, "unknown field %.120q", key)
@@ -174,7 +174,7 @@ func (h *header) addEntry(e Entry, begin, end int64) {
 	}
 	count := uint64(1)
 	for _, d := range e.Shape {
-		high, low := bits.Mul64(count, uint64(d)) //nolint:gosec // not negative
+		high, low := bits.Mul64(count, uint64(d))
 		if high != 0 || low > 1<<60 {
 			h.fail(e.Name, "shape %v has more elements than any file", e.Shape)
 			return

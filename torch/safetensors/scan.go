@@ -89,14 +89,14 @@ func (s *scanner) end() {
 }
 
 // members reads an object and calls member for each key, which reads the value.
-func (s *scanner) members(maxKey int, member func(key string)) {
+func (s *scanner) members(member func(key string)) {
 	s.expect('{')
 	if s.token() == '}' {
 		return
 	}
 	s.unread()
 	for s.err == nil {
-		key := s.text(maxKey)
+		key := s.text(maxName)
 		s.expect(':')
 		if s.err != nil {
 			return
@@ -249,7 +249,7 @@ func (s *scanner) skip(depth int) {
 	switch b := s.token(); {
 	case b == '{':
 		s.unread()
-		s.members(maxName, func(string) { s.skip(depth + 1) })
+		s.members(func(string) { s.skip(depth + 1) })
 	case b == '[':
 		s.skipList(depth)
 	case b == '"':

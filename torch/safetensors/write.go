@@ -108,7 +108,7 @@ func plan(metadata map[string]string, sources []Source) ([]Source, []byte, error
 	for head.Len()%8 != 0 {
 		head.WriteByte(' ') // the data starts aligned
 	}
-	binary.LittleEndian.PutUint64(head.Bytes(), uint64(head.Len()-8)) //nolint:gosec // not negative
+	binary.LittleEndian.PutUint64(head.Bytes(), uint64(head.Len()-8))
 	return ordered, head.Bytes(), nil
 }
 
