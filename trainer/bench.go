@@ -1,15 +1,14 @@
 package trainer
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"plasticity/config"
 	"plasticity/data"
-	"plasticity/model"
 	"plasticity/record"
-	"plasticity/torch"
 )
 
 // Bench times optimizer steps of a config on random tokens, without a run folder. The caller closes it.
@@ -26,24 +25,8 @@ func NewBench(c config.Run) (*Bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := torch.Check(); err != nil {
-		return nil, err
-	}
-	if err := torch.SetThreads(Threads(c)); err != nil {
-		return nil, err
-	}
-	m, err := model.New(r.Model, precision(c))
+	stepper, err := newStepper(r)
 	if err != nil {
-		return nil, err
-	}
-	t := &training{config: r}
-	if err := t.fill(m); err != nil {
-		m.Close()
-		return nil, err
-	}
-	stepper, err := newReference(r, m)
-	if err != nil {
-		m.Close()
 		return nil, err
 	}
 	return &Bench{Config: r, stepper: stepper, random: rand.New(rand.NewPCG(1, 2))}, nil
@@ -63,7 +46,7 @@ func (b *Bench) Run(n int, batch *data.Batch) (seconds, losses []float64, err er
 			next = b.randomBatch()
 		}
 		start := time.Now()
-		r, err := b.stepper.Step(*next, Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)})
+		r, err := b.stepper.Step(context.Background(), *next, Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)})
 		if err != nil {
 			return nil, nil, err
 		}

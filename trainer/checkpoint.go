@@ -1,14 +1,19 @@
 package trainer
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"io/fs"
+	"math"
+	"syscall"
 	"time"
 
-	"plasticity/config"
+	"plasticity/data"
 	"plasticity/record"
 	"plasticity/torch/nn"
 	"plasticity/torch/safetensors"
@@ -21,41 +26,92 @@ const (
 	trainerFile   = "trainer.json"
 )
 
-// state is trainer.json: what a resumed run needs beside weights and moments.
+// state is trainer.json: what a resumed run needs beside weights and moments, and what decides
+// whether its bits can be the same.
 type state struct {
-	Step    int64  `json:"step"`    // optimizer steps done: also the data's cursor
-	Updates int64  `json:"updates"` // of AdamW, for its bias correction
-	Tokens  int64  `json:"tokens"`
-	RunID   string `json:"run_id"`
+	Step     int64  `json:"step"`    // optimizer steps done: also the data's cursor
+	Updates  int64  `json:"updates"` // of AdamW, for its bias correction
+	Tokens   int64  `json:"tokens"`
+	RunID    string `json:"run_id"`
+	Chain    chain  `json:"chain"` // hash over the batches, losses and norms of all steps so far
+	Threads  int    `json:"threads"`
+	CPU      string `json:"cpu"`
+	Libtorch string `json:"libtorch"`
 }
 
-// save stores a checkpoint, announces it and prunes older ones. A save that fails leaves the older
-// checkpoints; training goes on and the next interval tries again.
+// chain is a hash over the steps of a run: two runs with equal chains saw the same batches and
+// computed the same losses and gradient norms, bit for bit.
+type chain [sha256.Size]byte
+
+// after is the chain one step later.
+func (c chain) after(b data.Batch, r StepResult) chain {
+	text := append([]byte(nil), c[:]...)
+	for _, x := range []float64{r.Loss, r.GradNorm} {
+		text = binary.LittleEndian.AppendUint64(text, math.Float64bits(x))
+	}
+	for _, id := range b.Inputs {
+		text = binary.LittleEndian.AppendUint32(text, uint32(id))
+	}
+	return sha256.Sum256(text)
+}
+
+// MarshalText writes the chain in hexadecimal.
+func (c chain) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, c[:]), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (c *chain) UnmarshalText(text []byte) error {
+	if hex.DecodedLen(len(text)) != len(c) {
+		return fmt.Errorf("chain of %d digits, want %d", len(text), hex.EncodedLen(len(c)))
+	}
+	_, err := hex.Decode(c[:], text)
+	return err
+}
+
+// save stores a checkpoint, announces it and prunes older ones. The metrics up to here are made
+// durable first. A save that a full or broken disk refuses leaves the older checkpoints; training
+// goes on and the next interval tries again.
 func (t *training) save() error {
 	start := time.Now()
-	err := record.SaveCheckpoint(t.fsys, t.dir, t.step, t.meta(), t.write)
-	if err != nil {
-		t.event("warning", fmt.Sprintf("the checkpoint could not be stored: %v", err))
-		t.console.message("checkpoint %d could not be stored, the older one stays: %v", t.step, err)
-		if record.CodeOf(err) == record.IO {
-			return nil
+	t.journal.sync()
+	if err := record.SaveCheckpoint(t.fsys, t.dir, t.step, t.meta(), t.write); err != nil {
+		if !retryable(err) {
+			return err
 		}
-		return err
+		t.warn("checkpoint %d could not be stored, older ones stay: %v", t.step, err)
+		return nil
 	}
-	t.saved, t.saveTime = t.step, time.Since(start)
-	t.event("save", fmt.Sprintf("%.0f ms", t.saveTime.Seconds()*1e3))
+	t.saved = t.step
+	took := time.Since(start)
+	t.event(record.EventSave, fmt.Sprintf("%.0f ms", took.Seconds()*1e3))
+	t.server.saved(took)
 	if err := record.Prune(t.fsys, t.dir, t.config.Checkpoint.Keep, nil); err != nil {
-		t.console.message("older checkpoints could not be removed: %v", err)
+		t.warn("older checkpoints could not be removed: %v", err)
 	}
 	return nil
 }
 
+// retryable reports a failure of the disk that may pass: full, over quota, broken, read-only for now.
+func retryable(err error) bool {
+	return record.CodeOf(err) == record.IO || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
+}
+
+// guard refuses to start when the checkpoints that will be kept, and one being written, do not fit.
+func (t *training) guard() error {
+	there, err := record.Checkpoints(t.fsys, t.dir)
+	if err != nil {
+		return err
+	}
+	more := max(1, t.config.Checkpoint.Keep+1-len(there))
+	what := fmt.Sprintf("%d checkpoints (checkpoint.keep and one being written)", more)
+	return record.Need(t.fsys, t.dir, int64(more)*checkpointBytes(t.config.Model.Parameters()), what)
+}
+
 func (t *training) meta() record.CheckpointMeta {
-	i := t.run.Info
+	i := t.native
 	return record.CheckpointMeta{
-		RunID: t.id, DataDigest: i.DataDigest, TokenizerDigest: i.TokenizerDigest, Program: i.Program, Shim: i.Shim,
-		Libtorch: i.Libtorch, CPU: i.CPU, Step: t.stepper.Name(), Tokens: t.step * t.config.TokensPerStep,
-		Bytes: checkpointBytes(t.stepper.Registry().NumParams()), Lock: t.lock,
+		RunID: t.id, ConfigDigest: t.digest, DataDigest: t.facts.TrainDigest, TokenizerDigest: t.facts.TokenizerDigest,
+		Program: t.options.Program.Version, Shim: i.Shim, Libtorch: i.Libtorch, CPU: i.CPU, Step: t.stepper.Name(),
+		Tokens: t.step * t.config.TokensPerStep, Bytes: checkpointBytes(t.stepper.Registry().NumParams()), Lock: t.lock,
 	}
 }
 
@@ -79,7 +135,10 @@ func (t *training) write(d *record.CheckpointDir) error {
 	return d.WriteFile(trainerFile, func(w io.Writer) error {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(state{Step: t.step, Updates: t.stepper.Updates(), Tokens: t.step * t.config.TokensPerStep, RunID: t.id})
+		return encoder.Encode(state{
+			Step: t.step, Updates: t.stepper.Updates(), Tokens: t.step * t.config.TokensPerStep, RunID: t.id, Chain: t.chain,
+			Threads: Threads(t.config.Run), CPU: t.native.CPU, Libtorch: t.native.Libtorch,
+		})
 	})
 }
 
@@ -93,125 +152,4 @@ func sources(r *nn.Registry, b nn.Buffer, prefix string) []safetensors.Source {
 		})
 	}
 	return out
-}
-
-// restore decides between starting and going on, and reads the last checkpoint.
-func (t *training) restore() error {
-	last, problems, err := record.LatestCheckpoint(t.fsys, t.dir)
-	for _, p := range problems {
-		t.event("warning", p.String())
-		t.console.message("%s", p)
-	}
-	if err != nil {
-		return err
-	}
-	switch {
-	case last == nil && t.options.Resume == ResumeMust:
-		return record.Fail(record.BadData, "%s has no checkpoint to go on from: use --resume auto to start", t.dir)
-	case last != nil && t.options.Resume == ResumeNever:
-		return record.Fail(record.NotPermitted, "%s has a checkpoint at step %d and --resume never was given: choose another folder with --out", t.dir, last.Step)
-	case last == nil:
-		t.event("start", "")
-		return nil
-	}
-	if err := t.read(last); err != nil {
-		return err
-	}
-	t.began, t.saved = t.step, t.step
-	t.event("resume", fmt.Sprintf("from %s", last.Dir))
-	if last.Meta.CPU != t.run.Info.CPU || last.Meta.Libtorch != t.run.Info.Libtorch {
-		t.event("warning", fmt.Sprintf("the checkpoint was made with %s and libtorch %s: bits may differ from here on", last.Meta.CPU, last.Meta.Libtorch))
-	}
-	return nil
-}
-
-// read fills weights, moments and counters from a checkpoint whose digests hold.
-func (t *training) read(c *record.Checkpoint) error {
-	text, err := record.ReadFile(t.fsys, c.Path(trainerFile), 1<<20)
-	if err != nil {
-		return err
-	}
-	var s state
-	if err := json.Unmarshal(text, &s); err != nil {
-		return record.Fail(record.BadData, "%s: %w", c.Path(trainerFile), err)
-	}
-	if s.Step != c.Step || s.RunID != t.id || s.Step > t.config.Steps {
-		return record.Fail(record.Mismatch, "%s: it says step %d of run %s, this is run %s with %d steps", c.Path(trainerFile), s.Step, s.RunID, t.id, t.config.Steps)
-	}
-	r := t.stepper.Registry()
-	for _, part := range []struct {
-		file, prefix string
-		buffer       nn.Buffer
-	}{{modelFile, "", nn.Params}, {optimizerFile, "exp_avg.", nn.ExpAvg}, {optimizerFile, "exp_avg_sq.", nn.ExpAvgSq}} {
-		if err := readBuffer(r, part.buffer, c.Path(part.file), part.prefix); err != nil {
-			return err
-		}
-	}
-	if err := r.Round(); err != nil {
-		return err
-	}
-	t.step = s.Step
-	t.stepper.SetUpdates(s.Updates)
-	return nil
-}
-
-// readBuffer fills a buffer from a file that must hold every parameter in its shape.
-func readBuffer(r *nn.Registry, b nn.Buffer, path, prefix string) error {
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for _, p := range r.Params() {
-		values, err := f.Float32(prefix + p.Name)
-		if err != nil {
-			return err
-		}
-		if int64(len(values)) != p.Len() {
-			return record.Fail(record.Mismatch, "%s: %s%s has %d values, the model %d", path, prefix, p.Name, len(values), p.Len())
-		}
-		if err := r.Write(b, p.Name, values); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// mismatch refuses a folder that holds another run, with the fields that differ.
-func (t *training) mismatch(old *record.Run) error {
-	var differences []string
-	text, err := record.ReadFile(t.fsys, old.Path(record.ResolvedFile), 1<<20)
-	if err != nil {
-		return err
-	}
-	before, err := config.Load(config.LoadOptions{Base: text})
-	if err != nil {
-		return record.Fail(record.BadData, "%s: %w", old.Path(record.ResolvedFile), err)
-	}
-	facts := config.DataFacts{
-		Vocab: before.Model.Vocab, TrainTokens: old.Info.TrainTokens, ValTokens: old.Info.ValTokens, TrainDigest: old.Info.DataDigest,
-		ValDigest: old.Info.ValDigest, TokenizerDigest: old.Info.TokenizerDigest,
-	}
-	resolved, err := before.Resolve(facts)
-	if err != nil {
-		return errors.Join(record.Fail(record.BadData, "%s cannot be resolved again", old.Path(record.ResolvedFile)), err)
-	}
-	differences = resolved.Diff(t.config)
-	for _, d := range []struct{ what, was, is string }{
-		{"training data", old.Info.DataDigest, t.facts.TrainDigest},
-		{"validation data", old.Info.ValDigest, t.facts.ValDigest},
-		{"tokenizer", old.Info.TokenizerDigest, t.facts.TokenizerDigest},
-	} {
-		if d.was != d.is {
-			differences = append(differences, fmt.Sprintf("%s: digest %.12s → %.12s", d.what, d.was, d.is))
-		}
-	}
-	if old.Info.ID == t.id {
-		return nil
-	}
-	if len(differences) == 0 {
-		differences = []string{"parent run"}
-	}
-	return record.Fail(record.Mismatch, "%s holds run %s, this config is run %s; different are %s: choose another folder with --out, or take the change back",
-		t.dir, old.Info.ID, t.id, strings.Join(differences, "; "))
 }

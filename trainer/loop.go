@@ -2,10 +2,9 @@ package trainer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
-	"os"
-	"syscall"
 	"time"
 
 	"plasticity/data"
@@ -15,22 +14,25 @@ import (
 
 // loop trains from the current step to the end.
 func (t *training) loop(ctx context.Context) error {
-	if t.run.State() == record.StateDone {
-		t.console.message("run %s is done already", t.id)
+	if t.finished {
+		t.console.message("run %s is done already, in %s", t.id, t.dir)
 		return t.reread()
 	}
-	if err := t.load(); err != nil {
+	err := t.catchUp(ctx)
+	if err == nil {
+		err = t.load()
+	}
+	for err == nil && t.step < t.config.Steps {
+		err = t.advance(ctx)
+	}
+	switch {
+	case err == nil:
+		return t.finish()
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return t.stop(ctx)
+	default:
 		return err
 	}
-	for t.step < t.config.Steps {
-		if stop := t.stopping(ctx); stop != "" {
-			return t.stop(stop)
-		}
-		if err := t.advance(ctx); err != nil {
-			return err
-		}
-	}
-	return t.finish()
 }
 
 // load starts the loader at the current step: the cursor of the data is the step itself.
@@ -43,31 +45,38 @@ func (t *training) load() error {
 	return err
 }
 
-// advance makes one optimizer step and what is due after it.
+// advance makes one optimizer step and what is due after it. Its error is the context's when a
+// signal has come; every step that was counted is then complete.
 func (t *training) advance(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	start := time.Now()
 	batch, err := t.loader.Next(ctx)
 	if err != nil {
 		return err
 	}
 	update := Update{LR: t.config.LRAt(t.step), DecayFactor: t.config.DecayFactorAt(t.step)}
-	result, err := t.stepper.Step(batch, update)
+	result, err := t.stepper.Step(ctx, batch, update)
 	if err != nil {
 		return t.failedStep(batch, result, err)
 	}
 	t.step++
+	t.chain = t.chain.after(batch, result)
 	e := StepEvent{
 		Step: t.step, Tokens: t.step * t.config.TokensPerStep, Loss: result.Loss, GradNorm: result.GradNorm,
-		LearningRate: update.LR, WeightDecay: update.DecayFactor * t.config.WeightDecay,
-		ParamNorm: math.NaN(), Seconds: time.Since(start).Seconds(), Logged: t.due(t.config.Metrics.LogEverySteps) || t.step == t.began+1,
+		LearningRate: update.LR, WeightDecay: update.DecayFactor * t.config.WeightDecay, ParamNorm: math.NaN(),
+		Seconds: time.Since(start).Seconds(), Logged: t.step == 1 || t.due(t.config.Metrics.LogEverySteps) || t.due(t.config.Eval.EverySteps),
 	}
+	var stopped error
 	if t.due(t.config.Eval.EverySteps) {
-		if e.Evaluation, err = t.evaluate(ctx); err != nil {
-			return err
+		e.Evaluation, stopped = t.evaluate(ctx)
+		if stopped != nil && ctx.Err() == nil {
+			return stopped
 		}
 	}
-	if err := t.publish(e); err != nil {
-		return err
+	if err := t.publish(e); err != nil || stopped != nil {
+		return errors.Join(err, stopped)
 	}
 	if t.due(t.config.Checkpoint.EverySteps) {
 		return t.save()
@@ -82,8 +91,7 @@ func (t *training) due(n int64) bool {
 
 // publish shows a step to the observers in order.
 func (t *training) publish(e StepEvent) error {
-	e.Logged = e.Logged || e.Evaluation != nil
-	if e.Logged {
+	if e.Logged = e.Logged || e.Evaluation != nil; e.Logged {
 		norm, err := t.stepper.Registry().ParamNorm()
 		if err != nil {
 			return err
@@ -117,14 +125,10 @@ func (t *training) finish() error {
 	if t.saved != t.step {
 		return record.Fail(record.IO, "the last checkpoint of %s could not be stored: free space and start the run again", t.dir)
 	}
-	for _, o := range t.observer {
-		if j, ok := o.(*journal); ok {
-			if err := j.sync(); err != nil {
-				return err
-			}
-		}
+	if err := t.journal.flush(); err != nil {
+		return err
 	}
-	t.event("done", "")
+	t.event(record.EventDone, "")
 	if err := t.run.Finish(); err != nil {
 		return err
 	}
@@ -132,70 +136,20 @@ func (t *training) finish() error {
 	return nil
 }
 
-// reread fills in the last event of a run that was finished by an earlier process.
-func (t *training) reread() error {
-	metrics, _, err := t.run.Metrics()
-	if err != nil || len(metrics) == 0 {
-		return err
-	}
-	m := metrics[len(metrics)-1]
-	t.step, t.began = m.Step, m.Step
-	t.last = StepEvent{Step: m.Step, Tokens: m.Tokens, Loss: float64(m.Loss)}
-	if m.ValLoss != nil && m.ValBitsPerByte != nil {
-		t.last.Evaluation = &Evaluation{Loss: float64(*m.ValLoss), BitsPerByte: float64(*m.ValBitsPerByte)}
-	}
-	return nil
-}
-
-// stopping names the signal or cancellation that has come, if any.
-func (t *training) stopping(ctx context.Context) string {
-	select {
-	case s := <-t.options.Signals:
-		return signalName(s)
-	case <-ctx.Done():
-		return "cancelled"
-	default:
-		return ""
-	}
-}
-
-// stop saves at the step boundary and gives the exit code that asks for another start. A second
-// signal while it saves is left to cmd, which then ends the process at once: the unfinished
-// checkpoint has no name yet and the older one stays.
-func (t *training) stop(why string) error {
-	t.event("signal", why)
-	if t.saved != t.step && t.step > 0 {
-		if err := t.save(); err != nil {
-			return err
-		}
-	}
-	t.event("stop", why)
-	if t.saved != t.step && t.step > 0 {
-		return record.Fail(record.IO, "stopped by %s at step %d of %d, but the checkpoint could not be stored: the last one is step %d", why, t.step, t.config.Steps, t.saved)
-	}
-	return record.Fail(record.Stopped, "stopped by %s at step %d of %d with a valid checkpoint: start the same command again to go on", why, t.step, t.config.Steps)
-}
-
-func signalName(s os.Signal) string {
-	switch s {
-	case syscall.SIGTERM:
-		return "SIGTERM"
-	case syscall.SIGINT:
-		return "SIGINT"
-	case syscall.SIGUSR1:
-		return "SIGUSR1"
-	case syscall.SIGHUP:
-		return "SIGHUP"
-	default:
-		return fmt.Sprint(s)
-	}
-}
-
 // event appends to the run's events. An event that cannot be written is kept by the journal and
 // tried again; training does not stop for it.
 func (t *training) event(kind, detail string) {
+	if t.events == nil {
+		return
+	}
 	e := record.Event{Time: time.Now().UTC().Format(time.RFC3339), Kind: kind, Step: t.step, Detail: detail}
 	if err := t.events.Append(e); err != nil {
 		t.console.message("the event %s could not be recorded: %v", kind, err)
 	}
+}
+
+// warn tells people and the record of something that does not stop the run.
+func (t *training) warn(format string, args ...any) {
+	t.event(record.EventWarning, fmt.Sprintf(format, args...))
+	t.console.message("warning: "+format, args...)
 }

@@ -6,21 +6,19 @@ import (
 
 // observe opens the observers in the order in which they see a step: the record first.
 func (t *training) observe() error {
-	j, err := newJournal(t.fsys, t.run)
+	lines, err := record.OpenJournal(t.fsys, t.run.Path(record.MetricsFile))
 	if err != nil {
 		return err
 	}
-	t.observer = append(t.observer, j)
+	t.journal = &journal{lines: lines, warn: t.warn}
+	t.observer = append(t.observer, t.journal)
 	if listen := t.config.Metrics.Listen; listen != "" {
-		s, err := newServer(listen, t.run, t.config)
-		if err != nil {
+		if t.server, err = newServer(listen, t.fsys, t.run, t.config, t.step); err != nil {
 			// Watching is not worth a run: a taken port costs the metrics only.
-			t.event("warning", err.Error())
-			t.console.message("%v: training goes on without live metrics", err)
+			t.warn("%v: training goes on without live metrics", err)
 		} else {
-			t.server = s
-			t.observer = append(t.observer, s)
-			t.console.message("metrics at http://%s/metrics", s.address)
+			t.observer = append(t.observer, t.server)
+			t.console.message("metrics at http://%s/metrics", t.server.address)
 		}
 	}
 	t.console.start(t.dir, t.step)
@@ -28,15 +26,15 @@ func (t *training) observe() error {
 	return nil
 }
 
-// journal writes logged steps to metrics.jsonl.
-type journal struct{ lines *record.Journal }
-
-func newJournal(fsys record.FS, r *record.Run) (*journal, error) {
-	lines, err := record.OpenJournal(fsys, r.Path(record.MetricsFile))
-	return &journal{lines}, err
+// journal writes logged steps to metrics.jsonl. A line that the disk does not take stays with
+// record.Journal, which tries it again with the next.
+type journal struct {
+	lines  *record.Journal
+	warn   func(format string, args ...any)
+	behind bool // the last write failed, and that was said
 }
 
-// step appends a line. A line that cannot be written stays with the journal, which tries it again.
+// step appends a line.
 func (j *journal) step(e StepEvent) error {
 	if !e.Logged {
 		return nil
@@ -51,9 +49,22 @@ func (j *journal) step(e StepEvent) error {
 		loss, bits := record.Float(v.Loss), record.Float(v.BitsPerByte)
 		m.ValLoss, m.ValBitsPerByte = &loss, &bits
 	}
-	_ = j.lines.Append(m)
+	j.said(j.lines.Append(m))
 	return nil
 }
 
-func (j *journal) sync() error  { return j.lines.Sync() }
+// said tells once of a disk that does not take lines, until it does again.
+func (j *journal) said(err error) {
+	if err != nil && !j.behind {
+		j.warn("metrics are kept in memory until they can be written: %v", err)
+	}
+	j.behind = err != nil
+}
+
+// sync makes the lines durable, if it can.
+func (j *journal) sync() { j.said(j.lines.Sync()) }
+
+// flush makes them durable or fails.
+func (j *journal) flush() error { return j.lines.Sync() }
+
 func (j *journal) close() error { return j.lines.Close() }

@@ -12,7 +12,6 @@ import (
 	"plasticity/record"
 	"plasticity/torch"
 	"plasticity/torch/nn"
-	"plasticity/torch/optim"
 )
 
 // Plan is what a run would do and cost: --dry-run.
@@ -77,7 +76,7 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{
-		ID: r.ID(facts, parent), Model: modelName(r.Model), Parameters: r.Model.Parameters(), Steps: r.Steps, Tokens: r.TokensTotal,
+		ID: r.ID(facts, parent.identity), Model: modelName(r.Model), Parameters: r.Model.Parameters(), Steps: r.Steps, Tokens: r.TokensTotal,
 		TPP: float64(r.TokensTotal) / float64(r.Model.Parameters()), Epochs: float64(r.TokensTotal) / float64(facts.TrainTokens),
 		WeightDecay: r.WeightDecay, Tau: record.Float(r.Tau), Threads: Threads(c), Memory: memory(r),
 		Disk: checkpointBytes(r.Model.Parameters()) * int64(r.Checkpoint.Keep+1), Data: facts.Source,
@@ -111,11 +110,7 @@ func (p *Plan) estimate(c config.Run) error {
 func plannedGroups(c config.Resolved) ([]PlannedGroup, error) {
 	r := nn.NewRegistry()
 	model.Declare(r, c.Model)
-	rules := make([]optim.Rule, len(c.Optimizer.Groups))
-	for i, g := range c.Optimizer.Groups {
-		rules[i] = optim.Rule{Match: g.Match, WeightDecay: g.WeightDecay}
-	}
-	groups, err := optim.Assign(r.Params(), c.WeightDecay, c.Optimizer.NoDecay, rules)
+	groups, err := decayGroups(c, r.Params())
 	if err != nil {
 		return nil, err
 	}

@@ -1,14 +1,20 @@
 package trainer
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"plasticity/config"
 	"plasticity/data"
+	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch"
 )
@@ -22,7 +28,7 @@ func ThreadsOr(n int) int {
 	if n > 0 {
 		return n
 	}
-	return runtime.NumCPU()
+	return min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) // the latter knows of cgroup limits
 }
 
 // precision is the type that products run in.
@@ -49,17 +55,25 @@ func modelName(m config.Model) string {
 	return fmt.Sprintf("%s-%dx%d", m.Family, m.Layers, m.Width)
 }
 
-// instructionSet names the instructions that decide the bits of a run: ATen's kernels and the best
-// bfloat16 product of this CPU.
-func instructionSet(i torch.Info) string {
-	product := ""
+// nativeInfo is what decides the bits of a run besides its config.
+type nativeInfo struct {
+	Shim, Libtorch string
+	CPU            string // ATen's kernels and the best bfloat16 product of this CPU
+}
+
+func describe() (nativeInfo, error) {
+	i, err := torch.Describe()
+	if err != nil {
+		return nativeInfo{}, err
+	}
+	cpu := i.CPUCapability
 	switch {
 	case i.AMX:
-		product = "+AMX"
+		cpu += "+AMX"
 	case i.AVX512BF16:
-		product = "+AVX512_BF16"
+		cpu += "+AVX512_BF16"
 	}
-	return i.CPUCapability + product
+	return nativeInfo{Shim: torch.Stamp, Libtorch: i.TorchVersion, CPU: cpu}, nil
 }
 
 // openData opens the shards of a config and says what it needs to know of them.
@@ -86,17 +100,54 @@ func openData(c config.Run) (config.DataFacts, *data.Set, *data.Set, error) {
 	return facts, train, val, nil
 }
 
-// parentOf is the id of the run that weights start from; "" for fresh weights or a folder that is
-// not a run.
-func parentOf(init string) (string, error) {
+// parent is what weights start from; the zero value stands for fresh weights.
+type parent struct {
+	run      string // id of the run, or hf- and a digest for a Hugging Face folder
+	identity string // what of it decides this run's numbers: for a run its id and the checkpoint's step
+}
+
+// parentOf identifies the model that config.init names.
+func parentOf(init string) (parent, error) {
 	if init == "" {
-		return "", nil
+		return parent{}, nil
 	}
-	parent, err := record.Open(init)
+	source, err := model.Locate(init)
 	if err != nil {
-		return "hf", nil //nolint:nilerr // a Hugging Face folder has no run id; model.LoadWeights checks it
+		return parent{}, fmt.Errorf("init: %w", err)
 	}
-	return parent.Info.ID, nil
+	if source.RunID != "" {
+		return parent{source.RunID, fmt.Sprintf("%s@%d", source.RunID, source.Step)}, nil
+	}
+	digest, err := weightsDigest(init)
+	if err != nil {
+		return parent{}, err
+	}
+	return parent{"hf-" + digest[:16], "hf-" + digest}, nil
+}
+
+// weightsDigest is the SHA-256 over the weight files of a Hugging Face folder, in the order of their names.
+func weightsDigest(dir string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	if err != nil {
+		return "", record.Fail(record.BadData, "init %s: %w", dir, err)
+	}
+	slices.Sort(files)
+	sum := sha256.New()
+	for _, name := range files {
+		if i, err := os.Stat(name); err != nil || !i.Mode().IsRegular() {
+			return "", record.Fail(record.BadData, "init: %s is not a regular file: give a folder with the weights themselves", name)
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return "", record.Fail(record.BadData, "init: %w", err)
+		}
+		fmt.Fprintf(sum, "%s\x00", filepath.Base(name))
+		_, err = io.Copy(sum, f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return "", record.Fail(record.IO, "init: %w", err)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // existing is the nearest folder of a path that is there.

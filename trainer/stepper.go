@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"math"
 
 	"plasticity/config"
@@ -29,12 +30,16 @@ type Stepper interface {
 	// Name is what the record says: reference, engine, graph.
 	Name() string
 	// Step makes one update. A loss or norm that is not finite is a NonFinite failure, with the
-	// result, and nothing has changed.
-	Step(b data.Batch, u Update) (StepResult, error)
+	// result, and nothing has changed. A cancelled context may give the step up before its update;
+	// the error is then the context's and nothing has changed either.
+	Step(ctx context.Context, b data.Batch, u Update) (StepResult, error)
 	// Registry is where the state lies, for checkpoints and norms.
 	Registry() *nn.Registry
+	// Updates is the number of updates made, for AdamW's bias correction; SetUpdates restores it.
 	Updates() int64
 	SetUpdates(n int64)
+	// Groups says which parameters decay by how much.
+	Groups() []optim.Group
 	// Model evaluates with the current weights; nil when there is none (tests).
 	Model() *model.Transformer
 	Close()
@@ -49,12 +54,43 @@ type reference struct {
 	zLoss float64
 }
 
-func newReference(c config.Resolved, m *model.Transformer) (*reference, error) {
+// newStepper makes the step that a config asks for, with fresh weights or those of config.init. It
+// starts libtorch with the config's threads.
+func newStepper(c config.Resolved) (Stepper, error) {
+	if err := torch.Check(); err != nil {
+		return nil, err
+	}
+	if err := torch.SetThreads(Threads(c.Run)); err != nil {
+		return nil, err
+	}
+	m, err := model.New(c.Model, precision(c.Run))
+	if err != nil {
+		return nil, err
+	}
+	r, err := newReference(c, m)
+	if err == nil && c.Init == "" {
+		err = m.Initialize(c.Seed)
+	} else if err == nil {
+		err = m.LoadWeights(c.Init)
+	}
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// decayGroups assigns parameters to the config's groups.
+func decayGroups(c config.Resolved, params []*nn.Param) ([]optim.Group, error) {
 	rules := make([]optim.Rule, len(c.Optimizer.Groups))
 	for i, g := range c.Optimizer.Groups {
 		rules[i] = optim.Rule{Match: g.Match, WeightDecay: g.WeightDecay}
 	}
-	groups, err := optim.Assign(m.Registry().Params(), c.WeightDecay, c.Optimizer.NoDecay, rules)
+	return optim.Assign(params, c.WeightDecay, c.Optimizer.NoDecay, rules)
+}
+
+func newReference(c config.Resolved, m *model.Transformer) (*reference, error) {
+	groups, err := decayGroups(c, m.Registry().Params())
 	if err != nil {
 		return nil, err
 	}
@@ -73,15 +109,19 @@ func (r *reference) Registry() *nn.Registry    { return r.model.Registry() }
 func (r *reference) Updates() int64            { return r.adam.Updates() }
 func (r *reference) SetUpdates(n int64)        { r.adam.SetUpdates(n) }
 func (r *reference) Model() *model.Transformer { return r.model }
+func (r *reference) Groups() []optim.Group     { return r.adam.Groups() }
 func (r *reference) Close()                    { r.model.Close() }
 
 // Step adds up the gradients of all micro-batches and updates once.
-func (r *reference) Step(b data.Batch, u Update) (StepResult, error) {
+func (r *reference) Step(ctx context.Context, b data.Batch, u Update) (StepResult, error) {
 	if err := r.Registry().ZeroGrad(); err != nil {
 		return StepResult{}, err
 	}
 	var out StepResult
 	for first := 0; first < r.batch; first += r.micro {
+		if err := ctx.Err(); first > 0 && err != nil {
+			return StepResult{}, err
+		}
 		loss, err := r.gradients(b, first, min(r.micro, r.batch-first))
 		if err != nil {
 			return StepResult{}, err
@@ -114,10 +154,14 @@ func (r *reference) gradients(b data.Batch, first, n int) (float64, error) {
 
 // finite refuses a result that must not reach the weights.
 func finite(r StepResult) error {
-	for name, x := range map[string]float64{"loss": r.Loss, "gradient norm": r.GradNorm} {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			return record.Fail(record.NonFinite, "the %s is %v (loss %v, gradient norm %v): the update was not made; lower optimizer.lr or weight_decay, or look at the data of this step", name, x, r.Loss, r.GradNorm)
-		}
+	var what string
+	switch {
+	case math.IsNaN(r.Loss) || math.IsInf(r.Loss, 0):
+		what = "loss"
+	case math.IsNaN(r.GradNorm) || math.IsInf(r.GradNorm, 0):
+		what = "norm of the gradient"
+	default:
+		return nil
 	}
-	return nil
+	return record.Fail(record.NonFinite, "the %s is not finite (loss %v, gradient norm %v), so the update was not made: lower optimizer.lr, or look at the data of this step", what, r.Loss, r.GradNorm)
 }

@@ -2,19 +2,18 @@ package trainer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
 	"plasticity/config"
 	"plasticity/data"
-	"plasticity/model"
 	"plasticity/record"
-	"plasticity/torch"
 )
 
 // training is one run in progress.
@@ -36,10 +35,18 @@ type training struct {
 	server   *server
 	loader   *data.Loader
 
+	parent     parent
+	native     nativeInfo
+	journal    *journal
+	digest     string             // of the config in the folder
+	checkpoint *record.Checkpoint // where the run goes on; nil: at its start
+	notes      []string           // warnings from before there was a journal for them
+	finished   bool               // the folder holds the finished run
+
 	step      int64 // optimizer steps done
 	began     int64 // steps that were done when this process started
 	saved     int64 // step of the last checkpoint, −1: none
-	saveTime  time.Duration
+	chain     chain // over all steps so far
 	startedAt time.Time
 	last      StepEvent
 }
@@ -49,6 +56,8 @@ type training struct {
 func Train(ctx context.Context, o Options) (Result, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	ctx, cancel := stoppable(ctx, o.Signals)
+	defer cancel()
 	t := &training{options: o, fsys: o.FS, saved: -1, startedAt: time.Now()}
 	if t.fsys == nil {
 		t.fsys = record.OS()
@@ -60,10 +69,11 @@ func Train(ctx context.Context, o Options) (Result, error) {
 	return t.close(err)
 }
 
-// open does everything before the first step.
+// open does everything before the first step. What is only read comes first, so that a start that is
+// refused leaves the folder as it was; a run that is done already needs no more than that.
 func (t *training) open() error {
-	for _, f := range []func() error{t.resolve, t.own, t.build, t.create, t.restore, t.observe} {
-		if err := f(); err != nil {
+	for _, f := range []func() error{t.resolve, t.own, t.look, t.guard, t.build, t.create, t.restore, t.observe} {
+		if err := f(); err != nil || t.finished {
 			return err
 		}
 	}
@@ -86,12 +96,11 @@ func (t *training) resolve() error {
 	if t.config, err = c.Resolve(t.facts); err != nil {
 		return err
 	}
-	parent, err := parentOf(c.Init)
-	if err != nil {
+	if t.parent, err = parentOf(c.Init); err != nil {
 		return err
 	}
 	t.console = newConsole(t.options.Console, t.options.TTY, t.config)
-	t.id = t.config.ID(t.facts, parent)
+	t.id = t.config.ID(t.facts, t.parent.identity)
 	t.dir = t.options.Out
 	if t.dir == "" {
 		t.dir = filepath.Join("runs", c.Name, t.id)
@@ -120,40 +129,13 @@ func (t *training) own() error {
 
 // build makes the model and the step.
 func (t *training) build() error {
+	var err error
 	if t.options.NewStepper != nil {
-		var err error
 		t.stepper, err = t.options.NewStepper(t.config)
-		return err
+	} else {
+		t.stepper, err = newStepper(t.config)
 	}
-	if err := torch.Check(); err != nil {
-		return err
-	}
-	if err := torch.SetThreads(Threads(t.config.Run)); err != nil {
-		return err
-	}
-	m, err := model.New(t.config.Model, precision(t.config.Run))
-	if err != nil {
-		return err
-	}
-	if err := t.fill(m); err != nil {
-		m.Close()
-		return err
-	}
-	r, err := newReference(t.config, m)
-	if err != nil {
-		m.Close()
-		return err
-	}
-	t.stepper = r
-	return nil
-}
-
-// fill gives the model its first weights: fresh ones, or those of config.init.
-func (t *training) fill(m *model.Transformer) error {
-	if t.config.Init == "" {
-		return m.Initialize(t.config.Seed)
-	}
-	return m.LoadWeights(t.config.Init)
+	return err
 }
 
 // create writes the run's record, or finds that of an earlier start.
@@ -162,14 +144,10 @@ func (t *training) create() error {
 	if err != nil {
 		return err
 	}
-	info, err := t.info()
-	if err != nil {
+	if t.native, err = describe(); err != nil {
 		return err
 	}
-	if err := t.checkOlder(); err != nil {
-		return err
-	}
-	if t.run, err = record.Create(t.fsys, t.dir, info, t.options.Given, resolved); err != nil {
+	if t.run, err = record.Create(t.fsys, t.dir, t.info(), t.options.Given, resolved); err != nil {
 		return err
 	}
 	if err := t.run.ClearFailed(); err != nil {
@@ -178,55 +156,47 @@ func (t *training) create() error {
 	if err := keepTokenizer(t.fsys, t.run, t.train.TokenizerPath()); err != nil {
 		return err
 	}
-	t.events, err = record.OpenJournal(t.fsys, t.run.Path(record.EventsFile))
+	if t.events, err = record.OpenJournal(t.fsys, t.run.Path(record.EventsFile)); err != nil {
+		return err
+	}
+	t.digest, err = t.configDigest()
 	return err
 }
 
-// checkOlder compares a run that is in the folder already with this one, field by field.
-func (t *training) checkOlder() error {
-	old, err := record.OpenFS(t.fsys, t.dir)
+// configDigest is the SHA-256 of the config that the folder was made with.
+func (t *training) configDigest() (string, error) {
+	text, err := record.ReadFile(t.fsys, t.run.Path(record.ResolvedFile), maxConfig)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		return err
+		return "", err
 	}
-	return t.mismatch(old)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // info is what run.json says of this run.
-func (t *training) info() (record.Info, error) {
+func (t *training) info() record.Info {
 	c := t.config
 	info := record.Info{
 		ID: t.id, Name: c.Name, Grid: t.options.Grid, Kind: "pretrain", Seed: c.Seed, Axes: t.options.Axes,
 		Commit: t.options.Program.Commit, Dirty: t.options.Program.Dirty, Program: t.options.Program.Version,
-		Device: "cpu", Precision: c.Precision, Step: t.stepper.Name(), Threads: Threads(c.Run),
+		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: "cpu", Precision: c.Precision, Step: t.stepper.Name(), Threads: Threads(c.Run),
 		Started: time.Now().UTC().Format(time.RFC3339), Model: modelName(c.Model),
 		Parameters: c.Model.Parameters(), Tokens: c.TokensTotal, Steps: c.Steps, TokensPerStep: c.TokensPerStep,
 		LearningRate: record.Float(c.Optimizer.LR), WeightDecay: record.Float(c.WeightDecay), Tau: record.Float(c.Tau),
 		DataSource: t.facts.Source, DataDigest: t.facts.TrainDigest, ValDigest: t.facts.ValDigest,
 		TokenizerDigest: t.facts.TokenizerDigest, TrainTokens: t.facts.TrainTokens, ValTokens: t.facts.ValTokens,
 	}
-	if parent, err := parentOf(c.Init); err != nil {
-		return info, err
-	} else if parent != "" {
-		info.Parents = []string{parent}
+	if t.parent.run != "" {
+		info.Parents = []string{t.parent.run}
 	}
-	if r, ok := t.stepper.(*reference); ok {
-		for _, g := range r.adam.Groups() {
-			group := record.DecayGroup{WeightDecay: record.Float(g.WeightDecay)}
-			for _, p := range g.Params {
-				group.Parameters = append(group.Parameters, p.Name)
-			}
-			info.DecayGroups = append(info.DecayGroups, group)
+	for _, g := range t.stepper.Groups() {
+		group := record.DecayGroup{WeightDecay: record.Float(g.WeightDecay)}
+		for _, p := range g.Params {
+			group.Parameters = append(group.Parameters, p.Name)
 		}
-		native, err := torch.Describe()
-		if err != nil {
-			return info, err
-		}
-		info.Shim, info.Libtorch, info.CPU = torch.Stamp, native.TorchVersion, instructionSet(native)
+		info.DecayGroups = append(info.DecayGroups, group)
 	}
-	return info, nil
+	return info
 }
 
 // close ends the run: marks it, lets go of everything, and says how it went.
@@ -272,7 +242,7 @@ func (t *training) mark(err error) error {
 	case record.Stopped, record.NotPermitted:
 		return nil
 	default:
-		t.event("fail", fmt.Sprintf("exit code %d: %v", int(code), err))
+		t.event(record.EventFail, fmt.Sprintf("exit code %d: %v", int(code), err))
 		return t.run.MarkFailed(code, err.Error())
 	}
 }

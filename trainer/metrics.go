@@ -1,0 +1,133 @@
+package trainer
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"plasticity/config"
+	"plasticity/record"
+	"plasticity/torch"
+)
+
+// Size and repeats of the product whose rate FLOP utilisation is a ratio to: a few milliseconds.
+const (
+	rateSize    = 512
+	rateRepeats = 3
+)
+
+// metrics are the series of a run. Hyper-parameters are labels of one constant series.
+type metrics struct {
+	loss, valLoss, valBits, rate, lr, decay, gradNorm, paramNorm prometheus.Gauge
+	flops, utilisation, lastStep, lastSave, saveSeconds          prometheus.Gauge
+	steps, tokens, checkpoints                                   prometheus.Counter
+	duration                                                     prometheus.Histogram
+
+	flopsPerToken float64 // causal count
+	product       float64 // FLOP/s of a matrix product in the run's precision
+	perStep       float64 // tokens
+	seen          int64   // steps counted so far
+}
+
+// newMetrics makes and registers the series, and times a matrix product.
+func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved, from int64) (*metrics, error) {
+	made := maker{registry}
+	m := &metrics{
+		loss:        made.gauge("loss_nats", "Training loss of the last step, in nats per token."),
+		valLoss:     made.gauge("val_loss_nats", "Validation loss of the last evaluation, in nats per token."),
+		valBits:     made.gauge("val_bits_per_byte", "Validation loss of the last evaluation, in bits per byte of text."),
+		lr:          made.gauge("learning_rate", "Learning rate of the last step."),
+		decay:       made.gauge("weight_decay", "Weight decay of the last step."),
+		gradNorm:    made.gauge("gradient_norm", "Norm of the gradient of the last step, before clipping."),
+		paramNorm:   made.gauge("parameter_norm", "Norm of all parameters, on logged steps."),
+		rate:        made.gauge("tokens_per_second", "Tokens trained per second in the last step."),
+		flops:       made.gauge("flops_per_second", "Floating-point operations per second of the last step, causal count."),
+		utilisation: made.gauge("flop_utilisation_ratio", "Rate of the last step as a part of this machine's rate of a large matrix product."),
+		lastStep:    made.gauge("last_step_timestamp_seconds", "Unix time of the last step."),
+		lastSave:    made.gauge("last_checkpoint_timestamp_seconds", "Unix time of the last checkpoint that was stored; 0 before the first."),
+		saveSeconds: made.gauge("checkpoint_save_seconds", "Time that the last checkpoint took to store."),
+		steps:       made.counter("steps_total", "Optimizer steps done, those of earlier processes of the run included."),
+		tokens:      made.counter("tokens_total", "Tokens trained on, those of earlier processes of the run included."),
+		checkpoints: made.counter("checkpoints_total", "Checkpoints stored by this process."),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "plasticity", Name: "step_duration_seconds", Help: "Wall time of a step, without evaluation and saving.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 18),
+		}),
+		perStep: float64(c.TokensPerStep), seen: from,
+	}
+	_, m.flopsPerToken = c.Model.FLOPsPerToken()
+	product, err := torch.ProductGFLOPS(precision(c.Run), rateSize, rateRepeats)
+	if err != nil {
+		return nil, err
+	}
+	m.product = product * 1e9
+	for _, g := range []prometheus.Gauge{m.loss, m.valLoss, m.valBits, m.gradNorm, m.paramNorm} {
+		g.Set(math.NaN())
+	}
+	m.steps.Add(float64(from))
+	m.tokens.Add(float64(from) * m.perStep)
+	made.gauge("planned_steps", "Optimizer steps of the whole run.").Set(float64(c.Steps))
+	registry.MustRegister(m.duration, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "plasticity", Name: "live_tensors", Help: "Native tensor handles that have not been freed.",
+	}, func() float64 { return float64(torch.Live()) }))
+	made.info(i)
+	return m, nil
+}
+
+// maker makes registered series with the product's prefix.
+type maker struct{ registry *prometheus.Registry }
+
+func (m maker) gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "plasticity", Name: name, Help: help})
+	m.registry.MustRegister(g)
+	return g
+}
+
+func (m maker) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "plasticity", Name: name, Help: help})
+	m.registry.MustRegister(c)
+	return c
+}
+
+// info is the one series that has the run's hyper-parameters, to be joined in queries.
+func (m maker) info(i record.Info) {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "plasticity", Name: "run_info", Help: "What the run is; always 1.",
+		ConstLabels: prometheus.Labels{
+			"run_id": i.ID, "name": i.Name, "grid": i.Grid, "model": i.Model, "seed": fmt.Sprint(i.Seed), "step": i.Step,
+			"precision": i.Precision, "weight_decay": fmt.Sprint(float64(i.WeightDecay)), "tau": fmt.Sprint(float64(i.Tau)),
+			"learning_rate": fmt.Sprint(float64(i.LearningRate)), "data": i.DataSource, "commit": i.Commit,
+		},
+	})
+	g.Set(1)
+	m.registry.MustRegister(g)
+}
+
+// step shows one step.
+func (m *metrics) step(e StepEvent) {
+	m.loss.Set(e.Loss)
+	m.lr.Set(e.LearningRate)
+	m.decay.Set(e.WeightDecay)
+	m.gradNorm.Set(e.GradNorm)
+	if e.Logged {
+		m.paramNorm.Set(e.ParamNorm)
+	}
+	if v := e.Evaluation; v != nil {
+		m.valLoss.Set(v.Loss)
+		m.valBits.Set(v.BitsPerByte)
+	}
+	rate := m.perStep / e.Seconds
+	m.rate.Set(rate)
+	m.flops.Set(rate * m.flopsPerToken)
+	m.utilisation.Set(rate * m.flopsPerToken / m.product)
+	if done := e.Step - m.seen; done > 0 { // not for a step that is shown again with its evaluation
+		m.steps.Add(float64(done))
+		m.tokens.Add(float64(done) * m.perStep)
+		m.duration.Observe(e.Seconds)
+		m.seen = e.Step
+	}
+	m.lastStep.SetToCurrentTime()
+}
