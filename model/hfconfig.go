@@ -79,10 +79,9 @@ type hfConfig struct {
 
 // hfGeneration is a generation_config.json: greedy unless asked otherwise.
 type hfGeneration struct {
-	FromModel bool     `json:"_from_model_config"`
-	BOS       *int32   `json:"bos_token_id"`
-	EOS       hfTokens `json:"eos_token_id"`
-	PAD       *int32   `json:"pad_token_id"`
+	BOS *int32   `json:"bos_token_id"`
+	EOS hfTokens `json:"eos_token_id"`
+	PAD *int32   `json:"pad_token_id"`
 }
 
 // hfTokens are token ids in the forms that Hugging Face has: null, one number or a list.
