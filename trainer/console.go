@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"strings"
 	"time"
+
+	"golang.org/x/term"
 
 	"plasticity/config"
 )
@@ -25,14 +29,28 @@ type console struct {
 	started time.Time
 	shown   time.Time
 	val     float64
-	width   int // of the line on the terminal
+	width   int        // of the line on the terminal
+	columns func() int // of the terminal now; 0: not known
 }
 
 func newConsole(out io.Writer, tty bool, c config.Resolved) *console {
 	if out == nil {
 		return nil
 	}
-	return &console{out: out, tty: tty, config: c, val: math.NaN()}
+	return &console{out: out, tty: tty, config: c, val: math.NaN(), columns: func() int { return columnsOf(out) }}
+}
+
+// columnsOf is the width of the terminal behind out, 0 when there is none.
+func columnsOf(out io.Writer) int {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }
 
 // start says what is about to be trained, and from which step on.
@@ -87,15 +105,19 @@ func (c *console) step(e StepEvent) error {
 		return nil
 	}
 	c.clear()
+	// A line that wraps could not be taken back.
+	if columns := c.columns(); columns > 0 && len(line) >= columns {
+		line = line[:columns-1]
+	}
 	fmt.Fprint(c.out, line)
-	c.width = len([]rune(line))
+	c.width = len(line)
 	return nil
 }
 
 // line is progress in one line: how far, the losses, the rate, what is left.
 func (c *console) line(e StepEvent, now time.Time) string {
 	done := float64(e.Step-c.from) / now.Sub(c.started).Seconds() // steps a second
-	left := time.Duration(float64(c.config.Steps-e.Step) / done * float64(time.Second)).Round(time.Second)
+	left := durationText(float64(c.config.Steps-e.Step) / done)
 	val := ""
 	if !math.IsNaN(c.val) {
 		val = fmt.Sprintf("  val %.4f", c.val)
@@ -111,7 +133,7 @@ func (c *console) done(e StepEvent, took time.Duration, dir string) {
 	if v := e.Evaluation; v != nil {
 		val = fmt.Sprintf(", validation loss %.4f nats per token (%.4f bits per byte)", v.Loss, v.BitsPerByte)
 	}
-	c.message("done: %d steps in %s, loss %.4f%s, in %s", e.Step, took.Round(time.Second/10), e.Loss, val, dir)
+	c.message("done: %d steps in %s, loss %.4f%s, in %s", e.Step, durationText(took.Seconds()), e.Loss, val, dir)
 }
 
 func (c *console) close() error {
@@ -120,6 +142,26 @@ func (c *console) close() error {
 		c.width = 0
 	}
 	return nil
+}
+
+// durationText writes seconds as people say them: 340ms, 4.1s, 2m10s, 3h20m, 12d4h.
+func durationText(seconds float64) string {
+	d := time.Duration(min(seconds, 1e9) * float64(time.Second))
+	switch {
+	case math.IsNaN(seconds) || seconds < 0:
+		return "?"
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Hour:
+		return d.Round(time.Second).String()
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	default:
+		hours := int64(d.Round(time.Hour).Hours())
+		return fmt.Sprintf("%dd%dh", hours/24, hours%24)
+	}
 }
 
 // count writes a number with three digits and a unit: 171 k, 3.32 M.

@@ -20,10 +20,10 @@ const (
 
 // metrics are the series of a run. Hyper-parameters are labels of one constant series.
 type metrics struct {
-	loss, valLoss, valBits, rate, lr, decay, gradNorm, paramNorm prometheus.Gauge
-	flops, utilisation, lastStep, lastSave, saveSeconds          prometheus.Gauge
-	steps, tokens, checkpoints                                   prometheus.Counter
-	duration                                                     prometheus.Histogram
+	loss, valLoss, rate, lr, decay, gradNorm, paramNorm prometheus.Gauge
+	flops, utilisation, lastStep, lastSave, saveSeconds prometheus.Gauge
+	steps, tokens, checkpoints                          prometheus.Counter
+	duration                                            prometheus.Histogram
 
 	flopsPerToken float64 // causal count
 	product       float64 // FLOP/s of a matrix product in the run's precision
@@ -37,7 +37,6 @@ func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved,
 	m := &metrics{
 		loss:        made.gauge("loss_nats", "Training loss of the last step, in nats per token."),
 		valLoss:     made.gauge("val_loss_nats", "Validation loss of the last evaluation, in nats per token."),
-		valBits:     made.gauge("val_bits_per_byte", "Validation loss of the last evaluation, in bits per byte of text."),
 		lr:          made.gauge("learning_rate", "Learning rate of the last step."),
 		decay:       made.gauge("weight_decay", "Weight decay of the last step."),
 		gradNorm:    made.gauge("gradient_norm", "Norm of the gradient of the last step, before clipping."),
@@ -63,7 +62,7 @@ func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved,
 		return nil, err
 	}
 	m.product = product * 1e9
-	for _, g := range []prometheus.Gauge{m.loss, m.valLoss, m.valBits, m.gradNorm, m.paramNorm} {
+	for _, g := range []prometheus.Gauge{m.loss, m.valLoss, m.gradNorm, m.paramNorm} {
 		g.Set(math.NaN())
 	}
 	m.steps.Add(float64(from))
@@ -117,7 +116,6 @@ func (m *metrics) step(e StepEvent) {
 	}
 	if v := e.Evaluation; v != nil {
 		m.valLoss.Set(v.Loss)
-		m.valBits.Set(v.BitsPerByte)
 	}
 	rate := m.perStep / e.Seconds
 	m.rate.Set(rate)

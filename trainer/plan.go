@@ -3,9 +3,10 @@ package trainer
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"plasticity/config"
 	"plasticity/model"
@@ -30,8 +31,10 @@ type Plan struct {
 	Memory        Memory         `json:"memory"`
 	Disk          int64          `json:"disk_bytes"` // checkpoints kept, and one being written
 	DiskFree      int64          `json:"disk_free_bytes"`
-	Seconds       float64        `json:"estimated_seconds"`
-	ProductGFLOPS float64        `json:"product_gflops"` // measured now, in the run's precision
+	Seconds       float64        `json:"estimated_seconds"` // steps and evaluations
+	StepSeconds   float64        `json:"step_seconds"`
+	Estimate      string         `json:"estimate"`       // measured: by steps made now; product: from the rate below
+	ProductGFLOPS float64        `json:"product_gflops"` // of a large matrix product, measured now in the run's precision
 	Threads       int            `json:"threads"`
 	DecayGroups   []PlannedGroup `json:"decay_groups"`
 	Data          string         `json:"data"`
@@ -51,9 +54,14 @@ type PlannedGroup struct {
 	Parameters  []string `json:"parameters"`
 }
 
-// efficiency is the share of the product rate that a step reaches, as measured on small models; the
-// estimate of time says that it is one.
-const efficiency = 0.45
+const (
+	// efficiency is the share of the product rate that a step is taken to reach when it is not measured.
+	efficiency = 0.45
+	// measurable is the memory up to which a plan makes a few steps to time them.
+	measurable = 2 << 30
+	// forwardShare is what an evaluated token costs of a trained one: forward without backward.
+	forwardShare = 1.0 / 3
+)
 
 // MakePlan resolves a config and estimates its cost. It trains and writes nothing.
 func MakePlan(c config.Run, out string) (Plan, error) {
@@ -89,21 +97,52 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 	if p.DiskFree, err = record.FreeBytes(existing(out)); err != nil {
 		return Plan{}, err
 	}
-	return p, p.estimate(c)
+	return p, p.estimate(r)
 }
 
-// estimate times a product and scales it up.
-func (p *Plan) estimate(c config.Run) error {
+// estimate times a few steps on random tokens, or for a large model only a product, and scales up.
+func (p *Plan) estimate(r config.Resolved) error {
 	if err := torch.SetThreads(p.Threads); err != nil {
 		return err
 	}
-	rate, err := torch.ProductGFLOPS(precision(c), 1024, 5)
+	rate, err := torch.ProductGFLOPS(precision(r.Run), 1024, 3)
 	if err != nil {
 		return err
 	}
 	p.ProductGFLOPS = rate
-	p.Seconds = p.FLOPsFull / (rate * 1e9 * efficiency)
+	p.Estimate, p.StepSeconds = "product", p.FLOPsFull/float64(p.Steps)/(rate*1e9*efficiency)
+	if p.Memory.State+p.Memory.Activations < measurable && p.StepSeconds < 1 {
+		r.Init = "" // any weights take the same time
+		if p.StepSeconds, err = timeStep(r); err != nil {
+			return err
+		}
+		p.Estimate = "measured"
+	}
+	evaluations := int64(1)
+	if r.Eval.EverySteps > 0 {
+		evaluations = (p.Steps + r.Eval.EverySteps - 1) / r.Eval.EverySteps
+	}
+	if r.Data.Val == "" {
+		evaluations = 0
+	}
+	perToken := p.StepSeconds / float64(r.TokensPerStep)
+	p.Seconds = p.StepSeconds*float64(p.Steps) + forwardShare*perToken*float64(evaluations*r.Eval.Tokens)
 	return nil
+}
+
+// timeStep makes a few steps with weights that are thrown away, and returns the best one's seconds.
+func timeStep(r config.Resolved) (float64, error) {
+	stepper, err := newStepper(r)
+	if err != nil {
+		return 0, err
+	}
+	defer stepper.Close()
+	b := &Bench{Config: r, stepper: stepper, random: rand.New(rand.NewPCG(1, 2))}
+	seconds, _, err := b.Run(4, nil)
+	if err != nil {
+		return 0, err
+	}
+	return slices.Min(seconds[1:]), nil
 }
 
 // plannedGroups assigns parameters to decay groups without allocating them.
@@ -156,7 +195,11 @@ func (p Plan) Write(w io.Writer) error {
 	row("FLOPs", "%.3g full, %.3g causal", p.FLOPsFull, p.FLOPsCausal)
 	row("memory", "%s state, about %s activations", bytesText(p.Memory.State), bytesText(p.Memory.Activations))
 	row("disk", "%s for checkpoints, %s free", bytesText(p.Disk), bytesText(p.DiskFree))
-	row("time", "about %s (%d threads, products at %.0f GFLOP/s measured now)", time.Duration(p.Seconds*float64(time.Second)).Round(time.Second), p.Threads, p.ProductGFLOPS)
+	how := "steps timed now"
+	if p.Estimate == "product" {
+		how = fmt.Sprintf("from a product's %.0f GFLOP/s", p.ProductGFLOPS)
+	}
+	row("time", "about %s on this machine (%d threads, %.3g s a step, %s)", durationText(p.Seconds), p.Threads, p.StepSeconds, how)
 	if err := t.Flush(); err != nil {
 		return record.Fail(record.IO, "print the plan: %w", err)
 	}
