@@ -35,6 +35,7 @@ func SaveHF(fsys record.FS, dir string, m *Transformer, o ExportOptions) error {
 	if o.DType == "" {
 		o.DType = safetensors.F32
 	}
+	dir = filepath.Clean(dir) // a slash at the end would put the temporary folder inside
 	small, err := hfFiles(m, o)
 	if err != nil {
 		return err

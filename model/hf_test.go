@@ -134,6 +134,10 @@ func TestSaveHF_KeepsWhatIsNotItsOwn(t *testing.T) {
 	if err := model.SaveHF(record.OS(), dir, m, model.ExportOptions{}); record.CodeOf(err) != record.NotPermitted || !strings.Contains(err.Error(), "thesis.tex") {
 		t.Errorf("got %v", err)
 	}
+	slash := filepath.Join(t.TempDir(), "new") + "/"
+	if err := model.SaveHF(record.OS(), slash, m, model.ExportOptions{}); err != nil || len(folder(t, slash)) != 3 {
+		t.Errorf("with a slash at the end: %v", err)
+	}
 	file := filepath.Join(dir, "thesis.tex")
 	if err := model.SaveHF(record.OS(), file, m, model.ExportOptions{}); record.CodeOf(err) != record.NotPermitted {
 		t.Errorf("onto a file: %v", err)
