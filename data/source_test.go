@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -354,8 +355,14 @@ func TestReadParquet_EveryByteChanged(t *testing.T) {
 	for i := range good {
 		file := bytes.Clone(good)
 		file[i] ^= []byte{0x01, 0x80, 0xff, 0x10}[i%4]
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		if _, err := documents(put(t, dir, "x.parquet", string(file))); err != nil && record.CodeOf(err) != record.BadData {
 			t.Fatalf("byte %d changed: code %d: %v", i, record.CodeOf(err), err)
+		}
+		runtime.ReadMemStats(&after)
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 64<<20 {
+			t.Errorf("byte %d changed: %d MB were allocated for a file of %d bytes", i, grown>>20, len(file))
 		}
 	}
 }
