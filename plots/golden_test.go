@@ -1,0 +1,117 @@
+package plots
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gonum.org/v1/plot/cmpimg"
+
+	"plasticity/record"
+)
+
+// Goldens are drawn at the density of a screen, so that they stay small.
+const (
+	goldenDPI = 60
+	maxGolden = 60 << 10
+)
+
+var update = flag.Bool("update", false, "write the golden pictures anew") //nolint:gochecknoglobals // a flag of the test binary
+
+// goldenSets are the collections of runs that have a picture.
+func goldenSets() map[string]*Set {
+	one := small().records(3)
+	failed := small().record(fakeLevel{0.6, 2.554}, 1)
+	failed.State, failed.Cause = record.StateFailed, "exit code 76: the loss is not finite at step 1200"
+	failed.Metrics = failed.Metrics[:60]
+
+	hundred, decayed := small(), small()
+	hundred.tpp, hundred.losses = 100, []fakeLevel{{0, 2.40}, {0.03, 2.393}, {0.1, 2.394}, {0.3, 2.41}, {1, 2.50}, {2, 2.60}}
+	decayed.noDecay = "[]"
+	decayed.losses = []fakeLevel{{0, 2.556}, {0.1, 2.555}, {0.3, 2.572}, {0.6, 2.623}, {1, 2.732}, {2, 3.184}, {3, 4.082}, {10, 5.708}}
+	many := append(append(small().records(3), hundred.records(2)...), decayed.records(2)...)
+	return map[string]*Set{
+		"quickstart": NewSet(append(one, failed), nil),
+		"settings":   NewSet(many, nil),
+		"empty":      NewSet(nil, nil),
+	}
+}
+
+func TestFigures_MatchGoldens(t *testing.T) {
+	t.Parallel()
+	for set, s := range goldenSets() {
+		for _, name := range Names() {
+			if set == "settings" && name == "training-curves" {
+				continue // its layout is the quickstart's, once a setting
+			}
+			t.Run(set+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				figure, err := Draw(name, s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkGolden(t, figure, filepath.Join("testdata", set+"."+name+".png"))
+			})
+		}
+	}
+}
+
+func checkGolden(t *testing.T, figure Figure, path string) {
+	t.Helper()
+	var got bytes.Buffer
+	if err := figure.png(&got, goldenDPI); err != nil {
+		t.Fatal(err)
+	}
+	if got.Len() > maxGolden {
+		t.Errorf("%s has %d bytes, more than %d", path, got.Len(), maxGolden)
+	}
+	if *update {
+		if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (go test ./plots -update writes it)", err)
+	}
+	same, err := cmpimg.EqualApprox("png", got.Bytes(), want, 0.15)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !same {
+		seen := filepath.Join(os.TempDir(), "got-"+filepath.Base(path))
+		if err := os.WriteFile(seen, got.Bytes(), 0o644); err != nil {
+			t.Error(err)
+		}
+		t.Errorf("%s differs from what is drawn now (%s); if that is meant: go test ./plots -update", path, seen)
+	}
+}
+
+func TestFigures_SameBytesForAnyOrder(t *testing.T) {
+	t.Parallel()
+	records := small().records(2)
+	backwards := make([]Record, len(records))
+	for i, r := range records {
+		backwards[len(records)-1-i] = r
+	}
+	for _, name := range Names() {
+		var texts [2]bytes.Buffer
+		for i, rs := range [][]Record{records, backwards} {
+			figure, err := Draw(name, NewSet(rs, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := figure.SVG(&texts[i]); err != nil {
+				t.Fatal(err)
+			}
+			if err := figure.CSV(&texts[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(texts[0].Bytes(), texts[1].Bytes()) {
+			t.Errorf("%s depends on the order of the records", name)
+		}
+	}
+}

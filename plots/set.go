@@ -1,0 +1,196 @@
+package plots
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"plasticity/record"
+)
+
+// maxConfigBytes bounds config.resolved.yaml.
+const maxConfigBytes = 1 << 20
+
+// Record is what is known of one run: the content of its folder that figures need.
+type Record struct {
+	Folder  string // where it lies, for people; relative to the root of the set
+	Info    record.Info
+	State   record.State
+	Cause   string // of a failure
+	Metrics []record.Metric
+	Config  []byte // config.resolved.yaml; empty when there is none
+}
+
+// Set is a collection of records, sorted into settings that can be compared.
+type Set struct {
+	settings []*setting
+	members  []*member
+	problems []record.Problem
+}
+
+// member is one run of a set with what was derived from it.
+type member struct {
+	Record
+	final float64 // last validation loss in nats a token; NaN without one
+	at    int64   // the step of it
+	fault string  // why final does not count; empty when it does
+	seed  string  // seed as text
+}
+
+// Load reads every run below root. Damaged runs become problems of the set, not errors; the error is a Failure when root
+// itself cannot be read or ctx ends.
+func Load(ctx context.Context, root string) (*Set, error) {
+	runs, problems, err := record.Scan(root)
+	if err != nil {
+		return nil, err
+	}
+	var records []Record
+	for _, run := range runs {
+		if err := ctx.Err(); err != nil {
+			return nil, record.Fail(record.Stopped, "read runs: %w", err)
+		}
+		r, found := read(run)
+		records = append(records, r)
+		problems = append(problems, found...)
+	}
+	for i := range records {
+		records[i].Folder = relative(root, records[i].Folder)
+	}
+	for i := range problems {
+		full := problems[i].Path
+		problems[i].Path = relative(root, full)
+		problems[i].What = strings.ReplaceAll(problems[i].What, full, problems[i].Path)
+	}
+	return NewSet(records, problems), nil
+}
+
+// read gathers what figures need of one run.
+func read(run *record.Run) (Record, []record.Problem) {
+	r := Record{Folder: run.Dir, Info: run.Info, State: run.State()}
+	metrics, problems, err := run.Metrics()
+	r.Metrics = metrics
+	if err != nil {
+		problems = append(problems, record.Problem{Path: run.Path(record.MetricsFile), What: err.Error()})
+	}
+	if code, cause, failed := run.Failure(); failed {
+		r.Cause = fmt.Sprintf("exit code %d: %s", int(code), cause)
+	}
+	path := run.Path(record.ResolvedFile)
+	if r.Config, err = record.ReadFile(record.OS(), path, maxConfigBytes); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		problems = append(problems, record.Problem{Path: path, What: err.Error()})
+	}
+	return r, problems
+}
+
+// relative returns path as seen from root, with forward slashes.
+func relative(root, path string) string {
+	if rel, err := filepath.Rel(root, path); err == nil {
+		path = rel
+	}
+	return filepath.ToSlash(path)
+}
+
+// NewSet sorts records into settings. problems are those of reading; what is found here is added.
+func NewSet(records []Record, problems []record.Problem) *Set {
+	s := &Set{problems: slices.Clone(problems)}
+	records = slices.Clone(records)
+	slices.SortFunc(records, func(a, b Record) int {
+		return cmp.Or(strings.Compare(a.Info.ID, b.Info.ID), rank(a.State)-rank(b.State), strings.Compare(a.Folder, b.Folder))
+	})
+	for i, r := range records {
+		if i > 0 && r.Info.ID == records[i-1].Info.ID {
+			what := fmt.Sprintf("a second folder of run %s; %s is used", r.Info.ID, s.members[len(s.members)-1].Folder)
+			s.problems = append(s.problems, record.Problem{Path: r.Folder, What: what})
+			continue
+		}
+		s.members = append(s.members, newMember(r))
+	}
+	s.settings = sortIntoSettings(s.members)
+	return s
+}
+
+// rank orders the folders of one run: the furthest first.
+func rank(state record.State) int {
+	order := []record.State{record.StateDone, record.StateRunning, record.StateStopped, record.StateFailed}
+	if i := slices.Index(order, state); i >= 0 {
+		return i
+	}
+	return len(order)
+}
+
+// newMember finds the final validation loss of a run, and why it does not count when it does not.
+func newMember(r Record) *member {
+	m := &member{Record: r, final: math.NaN(), seed: fmt.Sprint(r.Info.Seed)}
+	for _, line := range slices.Backward(r.Metrics) {
+		if line.ValLoss != nil {
+			m.final, m.at = float64(*line.ValLoss), line.Step
+			break
+		}
+	}
+	decay := float64(r.Info.WeightDecay)
+	switch {
+	case r.State == record.StateFailed:
+		m.fault = "failed"
+		if r.Cause != "" {
+			m.fault += " (" + clean(r.Cause, 80) + ")"
+		}
+	case r.State != record.StateDone:
+		m.fault = fmt.Sprintf("not finished (%s, %s)", r.State, m.progress())
+	case !finite(decay) || decay < 0:
+		m.fault = fmt.Sprintf("its weight decay is %v", decay)
+	case m.at == 0 && math.IsNaN(m.final):
+		m.fault = "has no validation loss"
+	case !finite(m.final):
+		m.fault = fmt.Sprintf("diverged (validation loss %v)", m.final)
+	case m.at < r.Info.Steps:
+		m.fault = fmt.Sprintf("was last evaluated at step %d of %d", m.at, r.Info.Steps)
+	}
+	return m
+}
+
+// progress says how far the run got.
+func (m *member) progress() string {
+	var step int64
+	if n := len(m.Metrics); n > 0 {
+		step = m.Metrics[n-1].Step
+	}
+	return fmt.Sprintf("step %d of %d", step, m.Info.Steps)
+}
+
+// counts tells whether the final loss enters means.
+func (m *member) counts() bool { return m.fault == "" }
+
+// decay is λ.
+func (m *member) decay() float64 { return float64(m.Info.WeightDecay) }
+
+// tau is AdamW's timescale as a fraction of training, 1/(lr·λ·steps).
+func (m *member) tau() float64 {
+	if t := float64(m.Info.Tau); t > 0 {
+		return t
+	}
+	return 1 / (float64(m.Info.LearningRate) * m.decay() * float64(m.Info.Steps))
+}
+
+// name says which run is meant, in a note.
+func (m *member) name() string {
+	return fmt.Sprintf("λ = %s seed %s (run %.8s)", lambda(m.decay()), m.seed, m.Info.ID)
+}
+
+// Runs returns how many runs the set has, and how many of them count: finished with a finite validation loss.
+func (s *Set) Runs() (all, counted int) {
+	for _, m := range s.members {
+		if m.counts() {
+			counted++
+		}
+	}
+	return len(s.members), counted
+}
+
+// Problems returns what reading and sorting found.
+func (s *Set) Problems() []record.Problem { return slices.Clone(s.problems) }
