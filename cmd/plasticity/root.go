@@ -27,7 +27,8 @@ Exit codes:
 ` + record.CodeTable(),
 		Example: `  plasticity doctor
   plasticity train --config sweeps/configs/llama2-s.yaml --set data.train=data/sotu-512/train --dry-run
-  plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml`,
+  plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml
+  plasticity report --runs runs --out report`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -42,7 +43,7 @@ Exit codes:
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
 	root.AddCommand(
 		newDoctor(a), newData(a), newConfig(a), newTrain(a), newGenerate(a), newEval(a), newExport(a), newImport(a),
-		newSweep(a), newBench(a), newCompletion(a),
+		newSweep(a), newReport(a), newBench(a), newCompletion(a),
 	)
 	return root
 }
