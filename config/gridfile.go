@@ -137,7 +137,7 @@ func (g *gridReader) text(path string, n *yaml.Node, valid func(string) bool, al
 	if !ok {
 		return ""
 	}
-	return v.(string)
+	return v
 }
 
 func (g *gridReader) words(path string, n *yaml.Node, valid func(string) bool, allowed string) []string {
@@ -145,7 +145,7 @@ func (g *gridReader) words(path string, n *yaml.Node, valid func(string) bool, a
 	if !ok {
 		return nil
 	}
-	return v.([]string)
+	return v
 }
 
 // axes reads the axes in their order; an axis that is there already gets the new values.
@@ -224,7 +224,9 @@ func (g *gridReader) seeds(path string, n *yaml.Node) {
 	}
 	g.grid.Seeds = nil
 	for _, s := range axis.settings {
-		g.grid.Seeds = append(g.grid.Seeds, s.value.(int64))
+		if seed, ok := s.value.(int64); ok {
+			g.grid.Seeds = append(g.grid.Seeds, seed)
+		}
 	}
 }
 
@@ -265,7 +267,7 @@ func (g *gridReader) evaluate(n *yaml.Node) {
 			return
 		}
 		if v, ok := g.reader.integer(field{path: "evaluate.samples", kind: integer, min: 1, max: 1024}, value); ok {
-			g.grid.Evaluate.Samples = int(v.(int64))
+			g.grid.Evaluate.Samples = int(v)
 		}
 	})
 }

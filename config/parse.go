@@ -50,21 +50,21 @@ func show(n *yaml.Node) string {
 func (r *reader) value(f field, n *yaml.Node) (value any, ok bool) {
 	switch f.kind {
 	case text:
-		return r.text(f, f.path, n)
+		value, ok = r.text(f, f.path, n)
 	case integer:
-		return r.integer(f, n)
+		value, ok = r.integer(f, n)
 	case number:
-		return r.number(f, f.path, n)
+		value, ok = r.number(f, f.path, n)
 	case boolean:
-		return r.boolean(f, n)
+		value, ok = r.boolean(f, n)
 	case texts:
-		return r.texts(f, n)
+		value, ok = r.texts(f, n)
 	case pair:
-		return r.pair(f, n)
+		value, ok = r.pair(f, n)
 	case groups:
-		return r.groups(f, n)
+		value, ok = r.groups(f, n)
 	}
-	return nil, false
+	return value, ok
 }
 
 // fromText reads a value that came without YAML around it: text is taken as it is, everything else as YAML would.
@@ -94,7 +94,7 @@ func (r *reader) fromText(f field, value string) (any, bool) {
 
 func isPlain(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Style == 0 }
 
-func (r *reader) text(f field, path string, n *yaml.Node) (any, bool) {
+func (r *reader) text(f field, path string, n *yaml.Node) (string, bool) {
 	allowed := f.wanted()
 	if f.kind != text {
 		allowed = f.allowed
@@ -102,29 +102,29 @@ func (r *reader) text(f field, path string, n *yaml.Node) (any, bool) {
 	switch {
 	case n.Kind != yaml.ScalarNode:
 		r.report(n, path, "is not text", allowed)
-		return nil, false
+		return "", false
 	case n.Tag == "!!null":
 		r.report(n, path, `is nothing: remove the key, or write "" for an empty value`, allowed)
-		return nil, false
+		return "", false
 	case n.Tag != "!!str":
 		r.report(n, path, "is not text: put it in quotes", allowed)
-		return nil, false
+		return "", false
 	}
 	if f.oneOf != nil && !slices.Contains(f.oneOf, n.Value) {
 		problem := r.at(n).problem(path, quoted(n.Value), "is not known", allowed)
 		problem.Near = nearest(n.Value, f.oneOf)
 		r.problems.add(problem)
-		return nil, false
+		return "", false
 	}
 	if f.valid != nil && !f.valid(n.Value) {
 		r.problems.add(r.at(n).problem(path, quoted(n.Value), "cannot be used", allowed))
-		return nil, false
+		return "", false
 	}
 	return n.Value, true
 }
 
 // number reads a decimal number within the limits of f.
-func (r *reader) number(f field, path string, n *yaml.Node) (any, bool) {
+func (r *reader) number(f field, path string, n *yaml.Node) (float64, bool) {
 	allowed := f.wanted()
 	if f.kind != number {
 		allowed = "a number " + f.limits()
@@ -135,7 +135,7 @@ func (r *reader) number(f field, path string, n *yaml.Node) (any, bool) {
 	}
 	if what != "" {
 		r.report(n, path, what, allowed)
-		return nil, false
+		return 0, false
 	}
 	return v, true
 }
@@ -179,14 +179,14 @@ func parseNumber(n *yaml.Node) (v float64, what string) {
 	return v + 0, "" // -0 + 0 is 0
 }
 
-func (r *reader) integer(f field, n *yaml.Node) (any, bool) {
+func (r *reader) integer(f field, n *yaml.Node) (int64, bool) {
 	v, what := parseInteger(n)
 	if what == "" && !f.inRange(float64(v)) {
 		what = "is out of range"
 	}
 	if what != "" {
 		r.report(n, f.path, what, f.wanted())
-		return nil, false
+		return 0, false
 	}
 	return v, true
 }
@@ -213,12 +213,12 @@ func parseInteger(n *yaml.Node) (v int64, what string) {
 	return int64(number), ""
 }
 
-func (r *reader) boolean(f field, n *yaml.Node) (any, bool) {
+func (r *reader) boolean(f field, n *yaml.Node) (bool, bool) {
 	if isPlain(n) && (n.Value == "true" || n.Value == "false") {
 		return n.Value == "true", true
 	}
 	r.report(n, f.path, "is neither true nor false", f.wanted())
-	return nil, false
+	return false, false
 }
 
 // list checks that n is a list that is not too long.
@@ -234,7 +234,7 @@ func (r *reader) list(f field, n *yaml.Node) bool {
 	return true
 }
 
-func (r *reader) texts(f field, n *yaml.Node) (any, bool) {
+func (r *reader) texts(f field, n *yaml.Node) ([]string, bool) {
 	if !r.list(f, n) {
 		return nil, false
 	}
@@ -246,22 +246,22 @@ func (r *reader) texts(f field, n *yaml.Node) (any, bool) {
 			good = false
 			continue
 		}
-		if slices.Contains(out, v.(string)) {
+		if slices.Contains(out, v) {
 			r.report(element, path, "is in the list twice", "")
 			good = false
 		}
-		out = append(out, v.(string))
+		out = append(out, v)
 	}
 	return out, good
 }
 
-func (r *reader) pair(f field, n *yaml.Node) (any, bool) {
+func (r *reader) pair(f field, n *yaml.Node) ([2]float64, bool) {
 	if !r.list(f, n) {
-		return nil, false
+		return [2]float64{}, false
 	}
 	if len(n.Content) != 2 {
 		r.report(n, f.path, fmt.Sprintf("has %d elements", len(n.Content)), f.wanted())
-		return nil, false
+		return [2]float64{}, false
 	}
 	good, out := true, [2]float64{}
 	for i, element := range n.Content {
@@ -270,12 +270,12 @@ func (r *reader) pair(f field, n *yaml.Node) (any, bool) {
 			good = false
 			continue
 		}
-		out[i] = v.(float64)
+		out[i] = v
 	}
 	return out, good
 }
 
-func (r *reader) groups(f field, n *yaml.Node) (any, bool) {
+func (r *reader) groups(f field, n *yaml.Node) ([]DecayGroup, bool) {
 	if !r.list(f, n) {
 		return nil, false
 	}
@@ -305,13 +305,13 @@ func (r *reader) group(f field, path string, n *yaml.Node) (group DecayGroup, ok
 		case "match":
 			v, good := r.text(f, path+".match", value)
 			if good {
-				group.Match = v.(string)
+				group.Match = v
 			}
 			seenMatch, ok = true, ok && good
 		case "weight_decay":
 			v, good := r.number(f, path+".weight_decay", value)
 			if good {
-				group.WeightDecay = v.(float64)
+				group.WeightDecay = v
 			}
 			seenDecay, ok = true, ok && good
 		default:
