@@ -3,6 +3,8 @@ package eval
 import (
 	"context"
 	"math"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"plasticity/data"
@@ -13,12 +15,12 @@ import (
 
 // GenerateOptions say how a prompt is continued.
 type GenerateOptions struct {
-	MaxTokens   int // new tokens, at least 1
-	Sampling    Sampling
-	Seed        int64
-	OnText      func(text string) error // called with each piece of valid UTF-8 as it is made; may be nil
-	StopAtEnd   bool                    // stop at the tokenizer's end of document
-	TokenStream uint64                  // which of the seed's random streams
+	MaxTokens int // new tokens, at least 1
+	Sampling  Sampling
+	Seed      int64
+	Stream    uint64                  // which of the seed's random streams: one for each sample of a prompt
+	OnText    func(text string) error // called with each piece of valid UTF-8 as it is made; may be nil
+	Ends      []int32                 // tokens that end a text; empty: the tokenizer's end of document
 }
 
 // Finish says why a generation ended.
@@ -26,15 +28,15 @@ type Finish string
 
 // The reasons.
 const (
-	FinishEnd     Finish = "stop"   // the end of a document
-	FinishLength  Finish = "length" // MaxTokens
-	FinishContext Finish = "context"
+	FinishEnd     Finish = "eos"     // the model ended the text
+	FinishLength  Finish = "length"  // MaxTokens
+	FinishContext Finish = "context" // the model's context is full
 )
 
 // Generation is a continued prompt.
 type Generation struct {
-	Text   string // of the new tokens
-	Tokens []int32
+	Text   string  // of the new tokens, valid UTF-8: bytes that are not part of a character are U+FFFD
+	Tokens []int32 // without the one that ended the text
 	Finish Finish
 }
 
@@ -51,15 +53,17 @@ func Generate(ctx context.Context, m *model.Transformer, t *data.Tokenizer, prom
 		return Generation{}, err
 	}
 	defer cache.Close()
-	random := newStream(o.Seed, o.TokenStream)
-	out := Generation{Finish: FinishLength}
+	ends := o.Ends
+	if end, ok := t.EOS(); ok && len(ends) == 0 {
+		ends = []int32{end}
+	}
+	out := Generation{Finish: FinishLength, Tokens: []int32{}}
 	text := &streamer{tokenizer: t, emit: o.OnText}
-	end, hasEnd := t.EOS()
 	for next := ids; len(out.Tokens) < o.MaxTokens; {
 		if err := ctx.Err(); err != nil {
 			return out, err
 		}
-		if cache.Len()+len(next) > cache.Cap() {
+		if cache.Len()+len(next) > m.Config().Context {
 			out.Finish = FinishContext
 			break
 		}
@@ -67,8 +71,9 @@ func Generate(ctx context.Context, m *model.Transformer, t *data.Tokenizer, prom
 		if err != nil {
 			return out, err
 		}
-		id := o.Sampling.pick(logits[:t.Vocab()], random)
-		if hasEnd && id == end && o.StopAtEnd {
+		// The rows that pad a vocabulary stand for nothing.
+		id := o.Sampling.pick(logits[:t.Vocab()], uniform(o.Seed, o.Stream, uint64(len(out.Tokens))))
+		if slices.Contains(ends, id) {
 			out.Finish = FinishEnd
 			break
 		}
@@ -78,11 +83,9 @@ func Generate(ctx context.Context, m *model.Transformer, t *data.Tokenizer, prom
 		}
 		next = []int32{id}
 	}
-	if err := text.flush(); err != nil {
-		return out, err
-	}
-	out.Text = string(text.all)
-	return out, nil
+	err = text.send(true)
+	out.Text = text.all.String()
+	return out, err
 }
 
 // promptTokens encodes a prompt and checks that it leaves room for an answer.
@@ -120,39 +123,48 @@ func decode(m *model.Transformer, ids []int32, cache *model.Cache) ([]float32, e
 	return logits, nil
 }
 
-// streamer turns tokens into text and holds back a rune that is not complete yet.
+// streamer turns tokens into text and holds back a character that is not complete yet.
 type streamer struct {
 	tokenizer *data.Tokenizer
 	emit      func(string) error
-	all       []byte
-	sent      int
+	all       strings.Builder
+	pending   []byte
 }
 
 func (s *streamer) add(id int32) error {
-	s.all = append(s.all, s.tokenizer.Bytes(id)...)
-	return s.send(completeRunes(s.all))
+	s.pending = append(s.pending, s.tokenizer.Bytes(id)...)
+	return s.send(false)
 }
 
-func (s *streamer) flush() error { return s.send(len(s.all)) }
-
-func (s *streamer) send(to int) error {
-	if s.emit == nil || to <= s.sent {
+// send passes on what is pending, all of it at the end.
+func (s *streamer) send(end bool) error {
+	text, used := validText(s.pending, end)
+	s.pending = s.pending[used:]
+	s.all.WriteString(text)
+	if s.emit == nil || text == "" {
 		return nil
 	}
-	piece := string(s.all[s.sent:to])
-	s.sent = to
-	return s.emit(piece)
+	return s.emit(text)
 }
 
-// completeRunes is the length of b without a rune at its end whose bytes are still to come.
-func completeRunes(b []byte) int {
-	for i := len(b) - 1; i >= 0 && i > len(b)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(b[i]) {
-			if utf8.FullRune(b[i:]) {
-				return len(b)
+// validText is b as UTF-8, and how many of its bytes that took. What cannot become a character is one
+// U+FFFD for each longest beginning of one, as Unicode recommends and Hugging Face's tokenizers do. Unless
+// b is the end of a text, a beginning at its end is left for later.
+func validText(b []byte, end bool) (text string, used int) {
+	var out strings.Builder
+	for used < len(b) {
+		rest := b[used:]
+		r, size := utf8.DecodeRune(rest)
+		if r == utf8.RuneError && size == 1 {
+			if !end && !utf8.FullRune(rest) {
+				break
 			}
-			return i
+			for size < len(rest) && !utf8.FullRune(rest[:size+1]) {
+				size++
+			}
 		}
+		out.WriteRune(r)
+		used += size
 	}
-	return len(b)
+	return out.String(), used
 }

@@ -2,9 +2,7 @@ package eval
 
 import (
 	"cmp"
-	"encoding/binary"
 	"math"
-	"math/rand/v2"
 	"slices"
 
 	"plasticity/record"
@@ -30,30 +28,31 @@ func (s Sampling) Check() error {
 	return nil
 }
 
-// newStream is a random stream that depends on seed and number alone.
-func newStream(seed int64, number uint64) *rand.Rand {
-	var key [32]byte
-	copy(key[:], "plasticity generation")
-	binary.LittleEndian.PutUint64(key[24:], uint64(seed)^number*0x9e3779b97f4a7c15)
-	return rand.New(rand.NewChaCha8(key))
+// uniform is the n-th number, at least 0 and below 1, of a seed's random stream: a function of the
+// three alone, so a sample does not depend on what was drawn before or beside it.
+func uniform(seed int64, stream, n uint64) float64 {
+	x := mix(mix(mix(uint64(seed))^stream) ^ n)
+	return float64(x>>11) / (1 << 53)
 }
 
-// pick chooses a token. Ties go to the lower id.
-func (s Sampling) pick(logits []float32, random *rand.Rand) int32 {
-	if s.Temperature == 0 {
-		return argmax(logits)
+// mix is one output of SplitMix64 (Steele, Lea, Flood 2014): each bit of x reaches all bits.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// pick chooses a token by u, a number from 0 to 1. Ties go to the lower id.
+func (s Sampling) pick(logits []float32, u float64) int32 {
+	best := argmax(logits)
+	if s.Temperature == 0 || s.TopK == 1 {
+		return best
 	}
-	order := make([]int32, len(logits))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(logits[b], logits[a]) })
-	if s.TopK > 0 && s.TopK < len(order) {
-		order = order[:s.TopK]
-	}
+	order := s.candidates(logits)
 	weights, total := make([]float64, len(order)), 0.0
 	for i, id := range order {
-		weights[i] = math.Exp(float64(logits[id]-logits[order[0]]) / s.Temperature)
+		weights[i] = math.Exp(float64(logits[id]-logits[best]) / s.Temperature)
 		total += weights[i]
 	}
 	if s.TopP > 0 && s.TopP < 1 {
@@ -63,13 +62,31 @@ func (s Sampling) pick(logits []float32, random *rand.Rand) int32 {
 			total += w
 		}
 	}
-	at := random.Float64() * total
+	at := u * total
 	for i, w := range weights {
 		if at -= w; at < 0 {
 			return order[i]
 		}
 	}
-	return order[len(order)-1]
+	return best // u so close to 1 that rounding used the weights up
+}
+
+// candidates lists the tokens that may be chosen, by falling score where that matters.
+func (s Sampling) candidates(logits []float32) []int32 {
+	order := make([]int32, len(logits))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	limited := s.TopK > 0 && s.TopK < len(order)
+	if limited || (s.TopP > 0 && s.TopP < 1) {
+		slices.SortFunc(order, func(a, b int32) int {
+			return cmp.Or(cmp.Compare(logits[b], logits[a]), cmp.Compare(a, b))
+		})
+	}
+	if limited {
+		order = order[:s.TopK]
+	}
+	return order
 }
 
 // nucleus is how many of the weights, in falling order, reach the mass.

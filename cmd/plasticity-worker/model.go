@@ -44,7 +44,7 @@ func generate(ctx context.Context, r request.Generate, s streams) error {
 	if err != nil {
 		return err
 	}
-	o := eval.GenerateOptions{MaxTokens: r.MaxTokens, Sampling: sampling, Seed: r.Seed, StopAtEnd: true}
+	o := eval.GenerateOptions{MaxTokens: r.MaxTokens, Sampling: sampling, Seed: r.Seed, Ends: source.EOS}
 	if !r.JSON {
 		fmt.Fprint(s.out, r.Prompt)
 		o.OnText = func(text string) error {
