@@ -56,24 +56,24 @@ func modelName(m config.Model) string {
 }
 
 // nativeInfo is what decides the bits of a run besides its config.
-type nativeInfo struct {
-	Shim, Libtorch string
-	CPU            string // ATen's kernels and the best bfloat16 product of this CPU
-}
+type nativeInfo struct{ Shim, Libtorch, CPU string }
 
 func describe() (nativeInfo, error) {
 	i, err := torch.Describe()
-	if err != nil {
-		return nativeInfo{}, err
-	}
-	cpu := i.CPUCapability
+	return nativeInfo{Shim: torch.Stamp, Libtorch: i.TorchVersion, CPU: InstructionSet(i)}, err
+}
+
+// InstructionSet names the instructions that decide the bits of a run: ATen's kernels and the best
+// bfloat16 product of this CPU.
+func InstructionSet(i torch.Info) string {
 	switch {
 	case i.AMX:
-		cpu += "+AMX"
+		return i.CPUCapability + "+AMX"
 	case i.AVX512BF16:
-		cpu += "+AVX512_BF16"
+		return i.CPUCapability + "+AVX512_BF16"
+	default:
+		return i.CPUCapability
 	}
-	return nativeInfo{Shim: torch.Stamp, Libtorch: i.TorchVersion, CPU: cpu}, nil
 }
 
 // openData opens the shards of a config and says what it needs to know of them.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,31 +17,37 @@ import (
 	"plasticity/record"
 )
 
-func main() { os.Exit(int(run(os.Args[1:], os.Stdout, os.Stderr))) }
+func main() { os.Exit(int(run(os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))) }
 
-// run does one command and reports its failure in one line.
-func run(args []string, out, errs io.Writer) (code record.Code) {
+// run does one command and reports its failure. A panic is a bug and ends in 70, never in Go's own 2.
+func run(args []string, s streams) (code record.Code) {
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(errs, "error: internal error: %v\n%s", p, debug.Stack())
+			fmt.Fprintf(s.errs, "error: internal error: %s; this is a bug of plasticity, please report it with what follows\n%s", oneLine(fmt.Sprint(p)), debug.Stack())
 			code = record.Internal
 		}
 	}()
 	if len(args) != 2 {
-		fmt.Fprintln(errs, "error: plasticity-worker is started by plasticity: run plasticity --help")
+		fmt.Fprintln(s.errs, "error: plasticity-worker is started by plasticity: run plasticity --help")
 		return record.Usage
 	}
 	// A closed pipe is an error of the write, not the death of a run.
 	signal.Ignore(syscall.SIGPIPE)
-	err := dispatch(context.Background(), args[0], args[1], streams{out: out, errs: errs})
+	err := dispatch(context.Background(), args[0], args[1], s)
 	if err != nil {
-		fmt.Fprintf(errs, "error: %v\n", err)
+		fmt.Fprintf(s.errs, "error: %s\n", err)
 	}
 	return record.CodeOf(err)
 }
 
+// oneLine joins the lines of a text.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
 // streams are the standard streams of a command.
-type streams struct{ out, errs io.Writer }
+type streams struct {
+	in        io.Reader
+	out, errs io.Writer
+}
 
 // tty reports whether progress goes to a terminal that may be redrawn.
 func (s streams) tty() bool {

@@ -45,14 +45,16 @@ func generate(ctx context.Context, r request.Generate, s streams) error {
 		return err
 	}
 	o := eval.GenerateOptions{MaxTokens: r.MaxTokens, Sampling: sampling, Seed: r.Seed, Ends: source.EOS}
-	if !r.JSON {
-		fmt.Fprint(s.out, r.Prompt)
-		o.OnText = func(text string) error {
-			if _, err := fmt.Fprint(s.out, text); err != nil {
-				return record.Fail(record.IO, "write the text: %w", err)
-			}
-			return nil
+	prompt := r.Prompt // shown once it has been accepted
+	show := func(text string) error {
+		if _, err := fmt.Fprint(s.out, prompt+text); err != nil {
+			return record.Fail(record.IO, "write the text: %w", err)
 		}
+		prompt = ""
+		return nil
+	}
+	if !r.JSON {
+		o.OnText = show
 	}
 	g, err := eval.Generate(ctx, m, tokenizer, r.Prompt, o)
 	if err != nil {
@@ -61,8 +63,7 @@ func generate(ctx context.Context, r request.Generate, s streams) error {
 	if r.JSON {
 		return reply(s, request.Generated{Prompt: r.Prompt, Text: g.Text, Tokens: g.Tokens, Finish: string(g.Finish)})
 	}
-	fmt.Fprintln(s.out)
-	return nil
+	return show("\n")
 }
 
 // evalBatch is how many windows go through the model at once.

@@ -98,7 +98,9 @@ func program() trainer.Program {
 
 // reply writes a result as one line of JSON.
 func reply(s streams, v any) error {
-	if err := json.NewEncoder(s.out).Encode(v); err != nil {
+	encoder := json.NewEncoder(s.out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
 		return record.Fail(record.IO, "write the result: %w", err)
 	}
 	return nil

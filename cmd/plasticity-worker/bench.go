@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"plasticity/cmd/internal/request"
+	"plasticity/config"
+	"plasticity/record"
+	"plasticity/trainer"
+)
+
+// What a bench can be asked for: steps timed at once, or a few whenever a line on standard input asks,
+// so that two programs can be measured in turns on one machine.
+const (
+	benchTrain = "train"
+	benchServe = "serve"
+)
+
+// bench times training steps.
+func bench(r request.Bench, s streams) error {
+	if r.What != benchTrain && r.What != benchServe {
+		return record.Fail(record.Usage, "bench %q: train or serve", r.What)
+	}
+	if r.What == benchTrain {
+		if err := trainer.CheckSteps(r.Steps, r.Warmup); err != nil {
+			return err
+		}
+	}
+	c, err := config.Load(config.LoadOptions{File: r.Config, Sets: r.Sets, Env: r.Env})
+	if err != nil {
+		return err
+	}
+	b, err := trainer.NewBench(c)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	facts := request.BenchResult{
+		Name: c.Name, Step: b.StepName(), Precision: c.Precision, Device: "cpu", Threads: trainer.Threads(c),
+		Parameters: b.Config.Model.Parameters(), TokensPerStep: b.Config.TokensPerStep,
+	}
+	if r.What == benchServe {
+		return serve(b, facts, s)
+	}
+	if _, _, err := b.Run(r.Warmup, nil); err != nil {
+		return err
+	}
+	seconds, _, err := b.Run(r.Steps, nil)
+	if err != nil {
+		return err
+	}
+	out := summed(b, facts, seconds)
+	if r.JSON {
+		return reply(s, out)
+	}
+	fmt.Fprintf(s.out, "%s, %s %s, %d threads: %.2f ms a step (median of %d, best %.2f), %.0f tokens/s, %.1f GFLOP/s\n",
+		out.Name, out.Step, out.Precision, out.Threads, float64(out.StepMSMedian), out.Steps, float64(out.StepMSBest), float64(out.TokensPerSecond), float64(out.GFLOPS))
+	return nil
+}
+
+// summed completes a result with the seconds of its steps.
+func summed(b *trainer.Bench, facts request.BenchResult, seconds []float64) request.BenchResult {
+	got := b.Result(seconds)
+	facts.Steps = len(seconds)
+	facts.StepMSBest, facts.StepMSMedian = record.Float(got.Best*1e3), record.Float(got.Median*1e3)
+	facts.TokensPerSecond, facts.GFLOPS = record.Float(got.TokensPerSecond), record.Float(got.GFLOPS)
+	return facts
+}
+
+// turn is the answer to "go N": the result of these steps, and each one's milliseconds and loss.
+type turn struct {
+	request.BenchResult
+	StepMS []record.Float `json:"step_ms"`
+	Losses []record.Float `json:"losses"`
+}
+
+// maxTurn bounds the steps of one turn.
+const maxTurn = 1 << 20
+
+// serve says that it is ready with a line of facts, then answers each line "go N" with a turn, until
+// "quit" or the end of the input.
+func serve(b *trainer.Bench, facts request.BenchResult, s streams) error {
+	if err := reply(s, facts); err != nil {
+		return err
+	}
+	in := bufio.NewReader(io.LimitReader(s.in, 1<<20))
+	for {
+		line, err := in.ReadString('\n')
+		switch {
+		case errors.Is(err, io.EOF) && strings.TrimSpace(line) == "":
+			return nil
+		case err != nil && !errors.Is(err, io.EOF):
+			return record.Fail(record.IO, "read what to do: %w", err)
+		}
+		word, number, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if word == "quit" {
+			return nil
+		}
+		n, err := strconv.Atoi(number)
+		if word != "go" || err != nil || n < 1 || n > maxTurn {
+			return record.Fail(record.Usage, "%.80q: \"go N\" with 1 to %d steps, or \"quit\"", line, maxTurn)
+		}
+		seconds, losses, err := b.Run(n, nil)
+		if err != nil {
+			return err
+		}
+		out := turn{BenchResult: summed(b, facts, seconds)}
+		for i := range seconds {
+			out.StepMS, out.Losses = append(out.StepMS, record.Float(seconds[i]*1e3)), append(out.Losses, record.Float(losses[i]))
+		}
+		if err := reply(s, out); err != nil {
+			return err
+		}
+	}
+}

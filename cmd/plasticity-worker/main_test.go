@@ -1,0 +1,286 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"plasticity/cmd/internal/request"
+	"plasticity/data"
+	"plasticity/record"
+	"plasticity/trainer"
+)
+
+// asWorker makes the test binary the worker.
+const asWorker = "PLASTICITY_TEST_WORKER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asWorker) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// worker starts a worker process with one request.
+func worker(t *testing.T, command string, r any) *exec.Cmd {
+	t.Helper()
+	text, err := request.Encode(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(os.Args[0], command, text)
+	c.Env = append(os.Environ(), asWorker+"=1")
+	return c
+}
+
+// work runs a worker to its end.
+func work(t *testing.T, command string, r any) (code record.Code, out, errs string) {
+	t.Helper()
+	c := worker(t, command, r)
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return record.Code(c.ProcessState.ExitCode()), stdout.String(), stderr.String()
+}
+
+// corpus prepares a little text.
+func corpus(t *testing.T) string {
+	t.Helper()
+	in, out := t.TempDir(), filepath.Join(t.TempDir(), "prepared")
+	for i := range 10 {
+		text := strings.Repeat(fmt.Sprintf("fellow citizens of district %d, the state of the union is strong. ", i), 20)
+		if err := os.WriteFile(filepath.Join(in, fmt.Sprint(i, ".txt")), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := data.Prepare(context.Background(), data.PrepareOptions{In: []string{in}, Tokenizer: "bpe:270", Out: out, ValFraction: 0.2, Seed: 1}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// configFile writes the config of a small run.
+func configFile(t *testing.T, prepared string, steps int) string {
+	t.Helper()
+	text := fmt.Sprintf(`name: small
+precision: f32
+threads: 1
+model: {family: olmo2, layers: 2, width: 16, heads: 2, kv_heads: 1, ffn: 24, context: 16}
+data: {train: %s/train, val: %s/val}
+budget: {steps: %d}
+batch: {sequences: 4}
+optimizer: {lr: 3e-3, weight_decay: 0.1}
+eval: {every_steps: 10, tokens: 128}
+checkpoint: {every_steps: 10}
+`, prepared, prepared, steps)
+	path := filepath.Join(t.TempDir(), "run.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func decode[T any](t *testing.T, line string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(line), &v); err != nil || strings.Count(line, "\n") != 1 {
+		t.Fatalf("want one line of JSON, got %q (%v)", line, err)
+	}
+	return v
+}
+
+// One model through all commands: plan, train, loss, generation, export, import, and the same numbers
+// at the end.
+func TestWorker_Commands(t *testing.T) {
+	prepared := corpus(t)
+	file, dir := configFile(t, prepared, 20), filepath.Join(t.TempDir(), "run")
+	code, out, errs := work(t, request.CommandTrain, request.Train{Config: file, Out: dir, Resume: "auto", DryRun: true, JSON: true})
+	if code != record.OK {
+		t.Fatalf("plan: %d %s", code, errs)
+	}
+	plan := decode[trainer.Plan](t, out)
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a plan made %s: %v", dir, err)
+	}
+	code, out, errs = work(t, request.CommandTrain, request.Train{Config: file, Out: dir, Resume: "auto", JSON: true, Quiet: true})
+	if code != record.OK || errs != "" {
+		t.Fatalf("train: %d %q", code, errs)
+	}
+	trained := decode[struct {
+		ID      string       `json:"id"`
+		Steps   int64        `json:"steps"`
+		ValLoss record.Float `json:"val_loss"`
+	}](t, out)
+	if trained.ID != plan.ID || trained.Steps != 20 {
+		t.Errorf("trained %+v, planned %s", trained, plan.ID)
+	}
+	loss := func(model string) request.Loss {
+		code, out, errs := work(t, request.CommandEvalLoss, request.EvalLoss{Model: model, Data: prepared + "/val", Tokens: 128, Threads: 1, JSON: true})
+		if code != record.OK {
+			t.Fatalf("loss of %s: %d %s", model, code, errs)
+		}
+		return decode[request.Loss](t, out)
+	}
+	first := loss(dir)
+	if d := first.LossNatsPerToken - trained.ValLoss; d > 1e-6 || d < -1e-6 {
+		t.Errorf("loss %v, in training %v", first.LossNatsPerToken, trained.ValLoss)
+	}
+	hf, again := filepath.Join(t.TempDir(), "hf"), filepath.Join(t.TempDir(), "again")
+	if code, _, errs := work(t, request.CommandExport, request.Export{Run: dir, Out: hf}); code != record.OK {
+		t.Fatalf("export: %d %s", code, errs)
+	}
+	if code, _, errs := work(t, request.CommandImport, request.Import{HF: hf, Out: again}); code != record.OK {
+		t.Fatalf("import: %d %s", code, errs)
+	}
+	prompt := request.Generate{Model: dir, Prompt: "fellow <citizens", MaxTokens: 6, Threads: 1, JSON: true}
+	_, out, _ = work(t, request.CommandGenerate, prompt)
+	text := decode[request.Generated](t, out)
+	if text.Prompt != prompt.Prompt || len(text.Tokens) == 0 || text.Finish == "" || strings.Contains(out, `\u003c`) {
+		t.Errorf("generated %s", out)
+	}
+	for _, model := range []string{hf, again} {
+		if got := loss(model); got != first {
+			t.Errorf("loss of %s: %+v, of the run %+v", model, got, first)
+		}
+		prompt.Model = model
+		if _, same, errs := work(t, request.CommandGenerate, prompt); same != out {
+			t.Errorf("%s generated %s, the run %s %s", model, same, out, errs)
+		}
+	}
+	prompt.Model, prompt.JSON = dir, false
+	if _, plain, _ := work(t, request.CommandGenerate, prompt); plain != text.Prompt+text.Text+"\n" {
+		t.Errorf("streamed %q, want %q", plain, text.Prompt+text.Text+"\n")
+	}
+	prompt.Prompt = strings.Repeat("fellow citizens ", 20)
+	if code, out, errs := work(t, request.CommandGenerate, prompt); code != record.Usage || out != "" || !strings.Contains(errs, "context is 16") {
+		t.Errorf("a long prompt: %d %q %q", code, out, errs)
+	}
+}
+
+// The first signal saves and exits with 75; the second ends the process at once.
+func TestWorker_Signals(t *testing.T) {
+	file, dir := configFile(t, corpus(t), 1_000_000), filepath.Join(t.TempDir(), "run")
+	c := worker(t, request.CommandTrain, request.Train{Config: file, Out: dir, Resume: "auto"})
+	var said bytes.Buffer
+	c.Stderr = &said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	for deadline := time.Now().Add(time.Minute); ; {
+		steps, err := record.Checkpoints(record.OS(), dir)
+		if len(steps) > 0 && err == nil {
+			break
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("ended by itself: %v %s", err, said.String())
+		case <-time.After(time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no checkpoint in a minute")
+		}
+	}
+	if err := c.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if code := c.ProcessState.ExitCode(); code != int(record.Stopped) || strings.Count(said.String(), "error:") != 1 || !strings.Contains(said.String(), "start the same command again") {
+		t.Errorf("exit code %d, said:\n%s", code, said.String())
+	}
+}
+
+func TestWorker_Misuse(t *testing.T) {
+	for _, c := range []struct {
+		name, command, text string
+		want                record.Code
+	}{
+		{"no such command", "dance", "{}", record.Usage},
+		{"not JSON", "train", "{", record.Usage},
+		{"unknown field", "train", `{"fast":true}`, record.Usage},
+		{"no config", "train", `{"config":"/does/not/exist.yaml","resume":"auto"}`, record.Usage},
+		{"no model", "generate", `{"model":"/does/not/exist","prompt":"a","max_tokens":1,"temperature":0,"seed":0}`, record.BadData},
+		{"no tokens", "generate", `{"model":"x","prompt":"a","max_tokens":0,"temperature":0,"seed":0}`, record.Usage},
+		{"bench", "bench", `{"what":"dance","config":"","steps":1,"warmup":0}`, record.Usage},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := exec.Command(os.Args[0], c.command, c.text)
+			p.Env = append(os.Environ(), asWorker+"=1")
+			var out, errs bytes.Buffer
+			p.Stdout, p.Stderr = &out, &errs
+			_ = p.Run() // the code is looked at below
+			if code := record.Code(p.ProcessState.ExitCode()); code != c.want || out.Len() > 0 || !strings.HasPrefix(errs.String(), "error: ") || strings.Contains(errs.String(), "goroutine") {
+				t.Errorf("exit code %d, want %d; said %q %q", code, c.want, out.String(), errs.String())
+			}
+		})
+	}
+}
+
+func TestWorker_Doctor(t *testing.T) {
+	code, out, errs := work(t, request.CommandDoctor, request.Doctor{Products: true})
+	if code != record.OK {
+		t.Fatalf("%d %s", code, errs)
+	}
+	m := decode[request.Machine](t, out)
+	if !strings.HasPrefix(m.Libtorch, "2.11") || m.Shim == "" || m.Shim != m.ShimBuilt || m.CPU == "" || m.Threads < 1 || !(m.F32GFLOPS > 0) || !(m.BF16GFLOPS > 0) || m.LibtorchPath == "" {
+		t.Errorf("got %+v", m)
+	}
+	t.Logf("libtorch %s, %s, %d threads, %.0f GFLOP/s f32, %.0f GFLOP/s bf16", m.Libtorch, m.CPU, m.Threads, float64(m.F32GFLOPS), float64(m.BF16GFLOPS))
+}
+
+// A bench in turns answers every "go N" with one line, and ends with its input.
+func TestWorker_BenchInTurns(t *testing.T) {
+	c := worker(t, request.CommandBench, request.Bench{What: benchServe, Config: configFile(t, "none", 20), Sets: []string{"model.vocab=300"}})
+	c.Stdin = strings.NewReader("go 3\ngo 1\nquit\n")
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	if err := c.Run(); err != nil {
+		t.Fatalf("%v: %s", err, errs.String())
+	}
+	lines := strings.SplitAfter(strings.TrimSpace(out.String())+"\n", "\n")
+	if len(lines) != 4 {
+		t.Fatalf("%d lines: %s", len(lines)-1, out.String())
+	}
+	ready := decode[request.BenchResult](t, lines[0])
+	first, second := decode[turn](t, lines[1]), decode[turn](t, lines[2])
+	if ready.TokensPerStep != 64 || ready.Parameters == 0 || len(first.StepMS) != 3 || len(first.Losses) != 3 || len(second.StepMS) != 1 || !(first.StepMSBest > 0) {
+		t.Errorf("got %s", out.String())
+	}
+	code, _, said := work(t, request.CommandBench, request.Bench{What: benchTrain, Config: configFile(t, "none", 20), Sets: []string{"model.vocab=300"}, Steps: 2, Warmup: 1})
+	if code != record.OK {
+		t.Errorf("bench: %d %s", code, said)
+	}
+}
+
+func TestRun_PanicIsInternal(t *testing.T) {
+	var errs bytes.Buffer
+	if code := run([]string{"train", "{}"}, streams{out: &errs, errs: panicking{&errs}}); code != record.Internal {
+		t.Errorf("code %d, want 70: %s", code, errs.String())
+	}
+}
+
+// panicking breaks down at its first write.
+type panicking struct{ then *bytes.Buffer }
+
+func (p panicking) Write(text []byte) (int, error) {
+	if p.then.Len() == 0 {
+		p.then.WriteString("broken\n")
+		panic("write\nfailed")
+	}
+	return p.then.Write(text)
+}
