@@ -69,7 +69,7 @@ func aboveLabel(loss float64) string {
 	if loss >= 1e4 {
 		return strconv.FormatFloat(loss, 'e', 1, 64)
 	}
-	return strconv.FormatFloat(loss, 'f', 2, 64)
+	return strconv.FormatFloat(loss, 'f', 1, 64)
 }
 
 // drawInterval draws the bar; an end outside of the area has no cap.

@@ -8,7 +8,6 @@ import (
 
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 )
 
 const (
@@ -77,20 +76,20 @@ func compareDecay(a, b float64) int {
 	}
 }
 
-// decayLine is the line of a weight decay: grey for 0, else along the ordered ramp.
-func (p *pen) decayLine(decays []float64, decay float64, width vg.Length) draw.LineStyle {
+// decayColour is the colour of a weight decay: grey for 0, else along the ordered ramp.
+func (p *pen) decayColour(decays []float64, decay float64) color.NRGBA {
 	positive := decays
 	if len(decays) > 0 && decays[0] == 0 {
 		positive = decays[1:]
 	}
 	if decay == 0 || len(positive) == 0 {
-		return line(p.zero, width)
+		return p.zero
 	}
 	i, _ := slices.BinarySearch(positive, decay)
 	if len(positive) == 1 {
-		return line(p.along(0.4), width)
+		return p.along(0.4)
 	}
-	return line(p.along(float64(i)/float64(len(positive)-1)), width)
+	return p.along(float64(i) / float64(len(positive)-1))
 }
 
 // curveSheet lays out a row of two panels a setting, with one legend beside them.
@@ -145,7 +144,7 @@ func (p *pen) legend(decays []float64, left, top vg.Length) {
 	y := top - 4
 	for _, d := range shown {
 		y -= sizeTick * 1.45
-		p.StrokeLine2(p.decayLine(decays, d, 2.2), left, y, left+14, y)
+		p.StrokeLine2(line(p.decayColour(decays, d), 2*widthCurve), left, y, left+14, y)
 		p.write(style, left+18, y, lambda(d))
 	}
 	if len(shown) < len(decays) {
@@ -205,8 +204,8 @@ func (p *pen) tokenAxis(f frame, most int64) {
 func (r curveRow) drawLoss(p *pen, f frame, decays []float64, at func(int64, float64) vg.Point) {
 	type end struct {
 		curve
-		at    vg.Point
-		style draw.LineStyle
+		at     vg.Point
+		colour color.NRGBA
 	}
 	var ends []end // marked last, above every line
 	for _, front := range []bool{false, true} {
@@ -221,26 +220,27 @@ func (r curveRow) drawLoss(p *pen, f frame, decays []float64, at func(int64, flo
 					points[i] = at(s.tokens, s.smooth)
 				}
 			}
-			style := p.decayLine(decays, c.decay, widthCurve)
+			colour := p.decayColour(decays, c.decay)
+			style := line(colour, widthCurve)
 			if !front {
-				style = line(p.over(style.Color.(color.NRGBA), alphaRaw), widthRaw)
+				style = line(p.over(colour, alphaRaw), widthRaw)
 			}
 			p.polyline(style, f.Rectangle, points)
 			if front && len(points) > 0 {
-				ends = append(ends, end{c, points[len(points)-1], style})
+				ends = append(ends, end{c, points[len(points)-1], colour})
 			}
 		}
 	}
 	for _, e := range ends {
-		r.drawEnd(p, f, e.curve, e.at, e.style)
+		r.drawEnd(p, f, e.curve, e.at, e.colour)
 	}
 }
 
 // drawEnd marks a run of one point, and one that ended without finishing.
-func (r curveRow) drawEnd(p *pen, f frame, c curve, last vg.Point, style draw.LineStyle) {
+func (r curveRow) drawEnd(p *pen, f frame, c curve, last vg.Point, colour color.NRGBA) {
 	last.Y = min(max(last.Y, f.Min.Y), f.Max.Y-radiusFail)
 	if len(c.loss) == 1 {
-		p.disc(last.X, last.Y, radiusSeed, style.Color)
+		p.disc(last.X, last.Y, radiusSeed, colour)
 	}
 	if c.diverged || !c.counts() {
 		p.cross(last.X, last.Y, radiusFail, p.alarm)
@@ -250,18 +250,18 @@ func (r curveRow) drawEnd(p *pen, f frame, c curve, last vg.Point, style draw.Li
 // drawValidation draws the validation losses as dots on a line.
 func (r curveRow) drawValidation(p *pen, f frame, decays []float64, at func(int64, float64) vg.Point) {
 	for _, c := range r.curves {
-		style := p.decayLine(decays, c.decay, widthCurve*0.8)
+		colour := p.decayColour(decays, c.decay)
 		var points []vg.Point
 		for _, s := range c.validation {
 			points = append(points, at(s.tokens, s.value))
 		}
-		p.polyline(style, f.Rectangle, points)
+		p.polyline(line(colour, widthCurve*0.8), f.Rectangle, points)
 		if len(points) > maxDots {
 			continue
 		}
 		for _, point := range points {
 			if point.Y <= f.Max.Y && point.Y >= f.Min.Y {
-				p.dot(point.X, point.Y, radiusEval, style.Color)
+				p.dot(point.X, point.Y, radiusEval, colour)
 			}
 		}
 	}

@@ -47,6 +47,7 @@ type pageFigure struct {
 	Image  template.URL
 	Width  int // in pixels of an ordinary screen
 	Height int
+	Wide   bool // to be scrolled on a small screen rather than shrunk
 }
 
 // pageSetting is the table of one setting.
@@ -230,6 +231,7 @@ func (p *page) addFigure(f Figure, png []byte) {
 	p.Figures = append(p.Figures, pageFigure{
 		Figure: f, Image: template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(png)), //nolint:gosec // base64
 		Width: int(f.sheet.width.Points() * screen), Height: int(f.sheet.height.Points() * screen),
+		Wide: f.sheet.width > singleWidth,
 	})
 }
 

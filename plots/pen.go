@@ -44,7 +44,8 @@ type paragraph struct {
 func (p *pen) wrap(s text.Style, width vg.Length, what string) paragraph {
 	out := paragraph{Style: s}
 	current := ""
-	for word := range strings.FieldsSeq(what) {
+	what = strings.ReplaceAll(what, "λ = ", "λ\u00a0=\u00a0")
+	for word := range strings.SplitSeq(what, " ") {
 		word = p.fit(s, width, word)
 		switch next := strings.TrimPrefix(current+" "+word, " "); {
 		case s.Width(next) <= width:

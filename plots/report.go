@@ -28,6 +28,8 @@ type ReportOptions struct {
 	Samples []Sample // text of the best model; what lies in its folder samples/ is added
 	Figures []string // names of figures; empty: all of them
 	FS      record.FS
+
+	dpi int // of the pictures; 0: pngDPI. Tests that are about something else draw small ones
 }
 
 // Result is what Report wrote.
@@ -47,6 +49,9 @@ type Result struct {
 func Report(ctx context.Context, o ReportOptions) (Result, error) {
 	if o.FS == nil {
 		o.FS = record.OS()
+	}
+	if o.dpi == 0 {
+		o.dpi = pngDPI
 	}
 	if err := o.check(); err != nil {
 		return Result{}, err
@@ -161,7 +166,8 @@ func (b *builder) build(ctx context.Context) error {
 
 // addFigure keeps a figure in its three forms.
 func (b *builder) addFigure(f Figure) error {
-	return b.addForms("figures/"+f.Name, []form{{".png", f.PNG}, {".svg", f.SVG}, {".csv", f.CSV}})
+	png := func(w io.Writer) error { return f.png(w, b.options.dpi) }
+	return b.addForms("figures/"+f.Name, []form{{".png", png}, {".svg", f.SVG}, {".csv", f.CSV}})
 }
 
 // addTable keeps a table in its three forms.

@@ -31,8 +31,8 @@ func TestReport_QuickstartOnDisk(t *testing.T) {
 	best := NewSet(small().records(3), nil).settings[0]
 	m := best.levels[best.best()].seeds[0].runs[0]
 	writeFile(t, filepath.Join(root, m.Folder, "samples", "one.jsonl"), `{"prompt":"We","text":" the people","finish":"length"}`+"\n")
-	for range 2 { // a second report replaces the first
-		result, err := Report(t.Context(), ReportOptions{Runs: root, Out: out})
+	for _, dpi := range []int{40, pngDPI} { // the second report replaces the first
+		result, err := Report(t.Context(), ReportOptions{Runs: root, Out: out, dpi: dpi})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,19 +116,14 @@ func TestReport_HostileTextStaysText(t *testing.T) {
 		save(t, root, r)
 		samples = append(samples, Sample{Run: text, Prompt: text, Text: text, File: text})
 	}
-	for _, s := range samples {
-		options := ReportOptions{Runs: root, Out: out, Title: s.Text, Claim: s.Text, Samples: []Sample{s}}
-		if s.Text != hostile()[5] && s.Text != hostile()[6] {
-			continue // one pair of page builds covers title, claim and samples; the records are all there each time
-		}
-		if _, err := Report(t.Context(), options); err != nil {
-			t.Fatal(err)
-		}
-		page := strings.ToLower(readFile(t, filepath.Join(out, "index.html")))
-		for _, never := range []string{"<script", "<img src=x", "<svg", "\x00", "\x1b", "\u202e"} {
-			if strings.Contains(page, never) {
-				t.Errorf("the page has %q", never)
-			}
+	title := `<script>alert(1)</script>"><img src=x onerror=alert(1)>`
+	if _, err := Report(t.Context(), ReportOptions{Runs: root, Out: out, Title: title, Claim: title, Samples: samples[5:13], dpi: 40}); err != nil {
+		t.Fatal(err)
+	}
+	page := strings.ToLower(readFile(t, filepath.Join(out, "index.html")))
+	for _, never := range []string{"<script", "<img src=x", "<svg", "\x00", "\x1b", "\u202e"} {
+		if strings.Contains(page, never) {
+			t.Errorf("the page has %q", never)
 		}
 	}
 	for _, name := range []string{"figures/loss-vs-decay.svg", "figures/training-curves.svg"} {
@@ -339,8 +334,8 @@ func TestReport_CancelledLeavesNothing(t *testing.T) {
 
 func TestReport_ThousandRuns(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("a thousand runs take seconds")
+	if testing.Short() || underRace {
+		t.Skip("measures time: not under the race detector, and not in short runs")
 	}
 	root := t.TempDir()
 	m := small()

@@ -63,8 +63,10 @@ func flatten(m *member) []field {
 		fields = walk(fields, "", top.Content[0])
 	}
 	i := m.Info
-	for _, a := range i.Axes {
-		fields = append(fields, field{"axis " + a.Name, a.Value})
+	if len(fields) == 0 { // no configuration: what the grid says about the run is all there is
+		for _, a := range i.Axes {
+			fields = append(fields, field{"axis " + a.Name, a.Value})
+		}
 	}
 	fields = slices.DeleteFunc(fields, func(f field) bool { return ignored(strings.TrimPrefix(f.name, "axis ")) })
 	return append(
@@ -275,10 +277,15 @@ func namedOtherwise(name string) bool {
 
 // decayed says in words which parameters weight decay acts on. Runs with λ = 0 cannot tell; the first other one does.
 func (s *setting) decayed() string {
+	nothing := true
 	for _, m := range s.runs {
+		nothing = nothing && m.decay() == 0
 		if m.decay() > 0 && len(m.Info.DecayGroups) > 0 {
 			return describeDecay(m.Info.DecayGroups)
 		}
+	}
+	if nothing {
+		return "nothing decayed"
 	}
 	return "decayed parameters not recorded"
 }

@@ -197,7 +197,7 @@ func RunTable(s *Set) Table {
 // lossPoints lists what LossVsDecay draws.
 func lossPoints(drawn []lossPanel) Table {
 	t := Table{Name: "loss-vs-decay", Columns: []string{
-		"setting", "weight_decay", "tau", "mark", "seed", "validation_loss", "ci95_low", "ci95_high", "n", "run_ids", "note",
+		"setting", "weight_decay", "tau", "mark", "seed", "validation_loss", "ci95_low", "ci95_high", "bootstrap95_low", "bootstrap95_high", "n", "run_ids", "note",
 	}}
 	plain := func(v float64) string {
 		if math.IsNaN(v) {
@@ -213,18 +213,32 @@ func lossPoints(drawn []lossPanel) Table {
 				add := func(cells ...string) { t.Rows = append(t.Rows, append(head[:len(head):len(head)], cells...)) }
 				for _, v := range l.seeds {
 					one := level{seeds: []seedLoss{v}}
-					add("seed", fmt.Sprint(v.seed), plain(v.loss), "", "", "1", one.ids(), above(v.loss, p.high))
+					add("seed", fmt.Sprint(v.seed), plain(v.loss), "", "", "", "", "1", one.ids(), above(v.loss, p.high))
 				}
 				if l.N > 0 {
-					add("mean", "", plain(l.Mean), plain(l.low()), plain(l.high()), strconv.Itoa(l.N), l.ids(), above(l.Mean, p.high))
+					low, high := l.bootstrap()
+					add("mean", "", plain(l.Mean), plain(l.low()), plain(l.high()), plain(low), plain(high), strconv.Itoa(l.N), l.ids(), above(l.Mean, p.high))
 				}
 				for _, m := range l.faulty {
-					add("cross", m.seed, plain(m.final), "", "", "0", m.Info.ID, m.fault)
+					add("cross", m.seed, plain(m.final), "", "", "", "", "0", m.Info.ID, m.fault)
 				}
 			}
 		}
 	}
 	return t
+}
+
+// bootstrap is the percentile interval of the mean, where there are enough seeds for it to mean something.
+func (l *level) bootstrap() (low, high float64) {
+	const fewest, rounds, seed = 5, 2000, 1
+	if l.N < fewest {
+		return math.NaN(), math.NaN()
+	}
+	values := make([]float64, len(l.seeds))
+	for i, v := range l.seeds {
+		values[i] = v.loss
+	}
+	return bootstrapMean(values, rounds, seed)
 }
 
 // above says where a mark is that does not fit on the axis.

@@ -117,17 +117,17 @@ func seedCounts(settings []*setting) string {
 func (s *setting) inShort(named bool) string {
 	name := ""
 	if named {
-		name = s.fullTitle() + ": "
+		name = s.fullTitle() + ". "
 	}
 	at := s.best()
 	if at < 0 {
-		return name + "no finished run yet."
+		return name + "No finished run yet."
 	}
 	best := &s.levels[at]
 	if s.measured() < 2 {
-		return fmt.Sprintf("%sonly λ = %s measured.", name, lambda(best.decay))
+		return fmt.Sprintf("%sOnly λ = %s measured.", name, lambda(best.decay))
 	}
-	text := fmt.Sprintf("%sbest λ = %s, loss %s", name, lambda(best.decay), nats(best.Mean))
+	text := fmt.Sprintf("%sBest λ = %s, loss %s", name, lambda(best.decay), nats(best.Mean))
 	if best.hasInterval() {
 		text += fmt.Sprintf(" [%s, %s]", nats(best.low()), nats(best.high()))
 	}
@@ -138,15 +138,12 @@ func (s *setting) inShort(named bool) string {
 	for _, direction := range []int{-1, 1} {
 		if l := s.neighbour(at, direction); l != nil {
 			if d := difference(l, best); d.hasInterval() {
-				others = append(others, fmt.Sprintf("λ = %s %s%s [%s, %s]", lambda(l.decay), plus(d.Mean), nats(d.Mean), nats(d.low()), nats(d.high())))
+				others = append(others, fmt.Sprintf("λ = %s is %s%s [%s, %s]", lambda(l.decay), plus(d.Mean), nats(d.Mean), nats(d.low()), nats(d.high())))
 			}
 		}
 	}
 	if len(others) > 0 {
-		text += ". Difference to it, paired by seed: " + strings.Join(others, ", ")
-	}
-	if name == "" {
-		text = "B" + text[1:]
+		text += ". Against it, paired by seed: " + strings.Join(others, ", ")
 	}
 	return text + "."
 }
