@@ -60,11 +60,19 @@ func (c *console) start(dir string, from int64) {
 	}
 	c.started, c.from = time.Now(), from
 	m := c.config.Model
-	c.message("%s: %s parameters, %s tokens in %d steps, weight decay %g (τ %.3g), in %s", modelName(m),
-		count(m.Parameters()), count(c.config.TokensTotal), c.config.Steps, c.config.WeightDecay, c.config.Tau, dir)
+	c.message("%s: %s parameters, %s tokens in %d steps, %s, in %s", modelName(m),
+		count(m.Parameters()), count(c.config.TokensTotal), c.config.Steps, decayText(c.config), dir)
 	if c.from > 0 {
 		c.message("going on from step %d", c.from)
 	}
+}
+
+// decayText is the weight decay with its timescale.
+func decayText(c config.Resolved) string {
+	if c.WeightDecay == 0 {
+		return "no weight decay"
+	}
+	return fmt.Sprintf("weight decay %g (τ %.3g)", c.WeightDecay, c.Tau)
 }
 
 // message prints a line of its own.

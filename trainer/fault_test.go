@@ -159,6 +159,7 @@ func (f *faultyFile) Sync() error {
 }
 
 func shortSettings(t testing.TB) []string {
+	t.Helper()
 	return settings(corpus(t, 1), "budget.steps=6", "checkpoint.every_steps=2", "checkpoint.keep=1", "metrics.log_every_steps=1")
 }
 

@@ -103,7 +103,7 @@ func (c *child) saves(t *testing.T, dir string, before int64) {
 // the disk otherwise.
 func folder(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "plasticity-test-")
+	dir, err := os.MkdirTemp("/dev/shm", "plasticity-test-") //nolint:usetesting // t.TempDir cannot be told to lie in memory
 	if err != nil {
 		return t.TempDir()
 	}

@@ -46,15 +46,15 @@ type Program struct {
 
 // Result is what a finished run ends with.
 type Result struct {
-	Dir          string  `json:"dir"`
-	ID           string  `json:"id"`
-	Steps        int64   `json:"steps"`
-	Tokens       int64   `json:"tokens"`
-	Loss         float64 `json:"loss"`
-	ValLoss      float64 `json:"val_loss"`
-	BitsPerByte  float64 `json:"val_bits_per_byte"`
-	Seconds      float64 `json:"seconds"` // of this process
-	StepsTrained int64   `json:"steps_trained"`
+	Dir          string
+	ID           string
+	Steps        int64
+	Tokens       int64
+	Loss         float64 // of the last step, nats per token
+	ValLoss      float64 // of the last evaluation, nats per token; NaN without validation
+	BitsPerByte  float64
+	Seconds      float64 // of this process
+	StepsTrained int64   // by this process
 }
 
 // StepEvent is one optimizer step as observers see it.

@@ -188,7 +188,7 @@ func (p Plan) Write(w io.Writer) error {
 	row("model", "%s, %s parameters", p.Model, count(p.Parameters))
 	row("data", "%s", p.Data)
 	row("tokens", "%s in %d steps (%.3g per parameter, %.3g passes over the data)", count(p.Tokens), p.Steps, p.TPP, p.Epochs)
-	row("weight decay", "%g (τ %.3g)", p.WeightDecay, float64(p.Tau))
+	row("weight decay", "%g (τ %.3g of the training)", p.WeightDecay, float64(p.Tau))
 	for _, g := range p.DecayGroups {
 		row("  "+g.Name, "%g over %s elements: %s", g.WeightDecay, count(g.Elements), abridged(g.Parameters))
 	}

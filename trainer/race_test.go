@@ -1,0 +1,6 @@
+//go:build race
+
+package trainer
+
+// raceDetector says that the memory of this process is mostly the race detector's.
+const raceDetector = true
