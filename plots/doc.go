@@ -7,7 +7,7 @@
 // # Use
 //
 //	result, err := plots.Report(ctx, plots.ReportOptions{Runs: "runs", Out: "report"})
-//	fmt.Println(result.Headline, result.Page)
+//	fmt.Println(result.Headline, result.Page)          // Page is report/index.html; report/report.json is for machines
 //
 // or piece by piece:
 //

@@ -37,7 +37,7 @@ func ExampleLossVsDecay() {
 		fmt.Println(err)
 		return
 	}
-	defer os.Remove(file.Name()) //nolint:errcheck // an example
+	defer os.Remove(file.Name())
 	if err := figure.SVG(file); err != nil {
 		fmt.Println(err)
 	}

@@ -101,9 +101,9 @@ func newLossPanel(series []*setting) lossPanel {
 
 // scale fits the vertical axis: all means and seeds, unless a few decays that damage training would flatten the rest; and
 // of wide intervals only so much that the means can still be told apart.
-func (p *lossPanel) scale(means, seeds, ends []float64) {
+func (l *lossPanel) scale(means, seeds, ends []float64) {
 	if len(means) == 0 {
-		p.low, p.high = 0, 1
+		l.low, l.high = 0, 1
 		return
 	}
 	slices.Sort(means)
@@ -112,11 +112,11 @@ func (p *lossPanel) scale(means, seeds, ends []float64) {
 	if len(means) >= 4 {
 		upper := means[(3*len(means)-1)/4]
 		times := 3.0
-		if len(p.series) > 1 {
+		if len(l.series) > 1 {
 			times = 2
 		}
 		if limit := means[0] + times*(upper-means[0]); upper > means[0] && high > limit {
-			high, p.cut = limit, true
+			high, l.cut = limit, true
 		}
 	}
 	span := math.Max(high-low, math.Max(1e-3*math.Abs(low), 1e-4))
@@ -125,7 +125,7 @@ func (p *lossPanel) scale(means, seeds, ends []float64) {
 		high = math.Max(high, math.Min(slices.Max(ends), high+0.3*span))
 	}
 	span = math.Max(high-low, span)
-	p.low, p.high = low-0.15*span, high+0.07*span
+	l.low, l.high = low-0.15*span, high+0.07*span
 }
 
 // lossSheet lays the panels out above the footer: two beside each other, or one a row when curves have labels at their ends.

@@ -156,7 +156,8 @@ func (p *pen) legend(decays []float64, left, top vg.Length) {
 // draw draws one panel of a row.
 func (r curveRow) draw(p *pen, validation bool, decays []float64, box vg.Rectangle) {
 	f := frame{Rectangle: box}
-	head, ok, most := "training loss (nats per token)", false, int64(1)
+	head, most := "training loss (nats per token)", int64(1)
+	var ok bool
 	losses := func(c curve) []sample { return c.loss }
 	if validation {
 		head = "validation loss (nats per token)"
@@ -200,39 +201,29 @@ func (p *pen) tokenAxis(f frame, most int64) {
 	p.write(p.style(sizeLabel, false, p.ink, text.XCenter, text.YTop), (f.Min.X+f.Max.X)/2, f.Min.Y-tickLength-14, "tokens")
 }
 
-// drawLoss draws the training loss: logged values behind, smoothed ones in front.
+// drawLoss draws the training loss: logged values behind, smoothed ones in front, and above all lines how runs ended.
 func (r curveRow) drawLoss(p *pen, f frame, decays []float64, at func(int64, float64) vg.Point) {
-	type end struct {
-		curve
-		at     vg.Point
-		colour color.NRGBA
-	}
-	var ends []end // marked last, above every line
-	for _, front := range []bool{false, true} {
-		if !front && !r.raw {
-			continue
+	path := func(c curve, value func(sample) float64) []vg.Point {
+		points := make([]vg.Point, len(c.loss))
+		for i, s := range c.loss {
+			points[i] = at(s.tokens, value(s))
 		}
+		return points
+	}
+	if r.raw {
 		for _, c := range r.curves {
-			points := make([]vg.Point, len(c.loss))
-			for i, s := range c.loss {
-				points[i] = at(s.tokens, s.value)
-				if front {
-					points[i] = at(s.tokens, s.smooth)
-				}
-			}
-			colour := p.decayColour(decays, c.decay)
-			style := line(colour, widthCurve)
-			if !front {
-				style = line(p.over(colour, alphaRaw), widthRaw)
-			}
-			p.polyline(style, f.Rectangle, points)
-			if front && len(points) > 0 {
-				ends = append(ends, end{c, points[len(points)-1], colour})
-			}
+			colour := p.over(p.decayColour(decays, c.decay), alphaRaw)
+			p.polyline(line(colour, widthRaw), f.Rectangle, path(c, func(s sample) float64 { return s.value }))
 		}
 	}
-	for _, e := range ends {
-		r.drawEnd(p, f, e.curve, e.at, e.colour)
+	smoothed := func(s sample) float64 { return s.smooth }
+	for _, c := range r.curves {
+		p.polyline(line(p.decayColour(decays, c.decay), widthCurve), f.Rectangle, path(c, smoothed))
+	}
+	for _, c := range r.curves {
+		if n := len(c.loss); n > 0 {
+			r.drawEnd(p, f, c, at(c.loss[n-1].tokens, c.loss[n-1].smooth), p.decayColour(decays, c.decay))
+		}
 	}
 }
 
@@ -302,7 +293,8 @@ func curveNotes(s *Set, settings []*setting, rows []curveRow, others int) []stri
 		runs []string
 		text string
 	}{
-		{empty, "nothing logged by "}, {broken, "logged losses that are not finite are left out: "},
+		{empty, "nothing logged by "},
+		{broken, "logged losses that are not finite are left out: "},
 		{tangled, "token counts that fall from step to step in "},
 	} {
 		if len(n.runs) > 0 {

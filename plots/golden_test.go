@@ -18,7 +18,7 @@ const (
 	maxGolden = 60 << 10
 )
 
-var update = flag.Bool("update", false, "write the golden pictures anew") //nolint:gochecknoglobals // a flag of the test binary
+var update = flag.Bool("update", false, "write the golden pictures anew")
 
 // goldenSets are the collections of runs that have a picture.
 func goldenSets() map[string]*Set {

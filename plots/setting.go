@@ -230,8 +230,26 @@ func tokensPerParameter(i record.Info) string {
 
 // nameSettings labels the settings of a panel by what differs between them.
 func nameSettings(panel []*setting) {
-	differs := map[string]bool{}
-	values := map[string]string{}
+	if len(panel) < 2 {
+		return
+	}
+	differs := differing(panel)
+	seen := map[string]int{}
+	for _, s := range panel {
+		s.label = s.labelBy(differs)
+		if s.label == "" {
+			s.label = tokensPerParameter(s.runs[0].Info)
+		}
+		seen[s.label]++
+		if n := seen[s.label]; n > 1 { // they differ in something that only one of them records
+			s.label += fmt.Sprintf(" (%d)", n)
+		}
+	}
+}
+
+// differing finds the fields in which settings are not equal. A field that a setting lacks is not compared.
+func differing(panel []*setting) map[string]bool {
+	differs, values := map[string]bool{}, map[string]string{}
 	for _, s := range panel {
 		for _, f := range s.fields {
 			if old, known := values[f.name]; known && old != f.value {
@@ -240,30 +258,27 @@ func nameSettings(panel []*setting) {
 			values[f.name] = f.value
 		}
 	}
-	if len(panel) < 2 {
-		return
+	return differs
+}
+
+// labelBy puts the differing fields into words.
+func (s *setting) labelBy(differs map[string]bool) string {
+	var parts []string
+	if differs["tokens"] || differs["steps"] {
+		parts = append(parts, tokensPerParameter(s.runs[0].Info))
 	}
-	for _, s := range panel {
-		var parts []string
-		if differs["tokens"] || differs["steps"] {
-			parts = append(parts, tokensPerParameter(s.runs[0].Info))
-		}
-		if differs["lr"] {
-			parts = append(parts, "lr "+number(float64(s.runs[0].Info.LearningRate)))
-		}
-		if differs["optimizer.no_decay"] || differs["axis optimizer.no_decay"] {
-			parts = append(parts, strings.TrimSuffix(strings.Replace(s.decayed(), "all parameters decayed", "all decayed", 1), " from decay"))
-		}
-		for _, f := range s.fields {
-			if differs[f.name] && !namedOtherwise(f.name) {
-				parts = append(parts, clean(f.name[strings.LastIndexByte(f.name, '.')+1:]+" "+f.value, 28))
-			}
-		}
-		s.label = strings.Join(parts, ", ")
-		if s.label == "" {
-			s.label = tokensPerParameter(s.runs[0].Info)
+	if differs["lr"] {
+		parts = append(parts, "lr "+number(float64(s.runs[0].Info.LearningRate)))
+	}
+	if differs["optimizer.no_decay"] || differs["axis optimizer.no_decay"] {
+		parts = append(parts, strings.TrimSuffix(strings.Replace(s.decayed(), "all parameters decayed", "all decayed", 1), " from decay"))
+	}
+	for _, f := range s.fields {
+		if differs[f.name] && !namedOtherwise(f.name) {
+			parts = append(parts, clean(f.name[strings.LastIndexByte(f.name, '.')+1:]+" "+f.value, 28))
 		}
 	}
+	return strings.Join(parts, ", ")
 }
 
 // namedOtherwise are fields that a label has in better words, or that follow from others.

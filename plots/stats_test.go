@@ -50,15 +50,15 @@ func TestBootstrapMean_AgreesWithTheTInterval(t *testing.T) {
 	for i := range values {
 		values[i] = math.Sin(float64(i) * 12.9898)
 	}
-	low, high := bootstrapMean(values, 4000, 1)
+	low, high := bootstrapMean(values, 4000)
 	e := estimateMean(values)
 	near(t, "low", low, e.low(), 0.01)
 	near(t, "high", high, e.high(), 0.01)
-	again, _ := bootstrapMean(values, 4000, 1)
+	again, _ := bootstrapMean(values, 4000)
 	if again != low {
 		t.Error("the same seed gave another interval")
 	}
-	if low, high := bootstrapMean([]float64{1}, 10, 1); !math.IsNaN(low) || !math.IsNaN(high) {
+	if low, high := bootstrapMean([]float64{1}, 10); !math.IsNaN(low) || !math.IsNaN(high) {
 		t.Error("one value has no interval")
 	}
 }

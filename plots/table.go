@@ -230,7 +230,7 @@ func lossPoints(drawn []lossPanel) Table {
 
 // bootstrap is the percentile interval of the mean, where there are enough seeds for it to mean something.
 func (l *level) bootstrap() (low, high float64) {
-	const fewest, rounds, seed = 5, 2000, 1
+	const fewest, rounds = 5, 2000
 	if l.N < fewest {
 		return math.NaN(), math.NaN()
 	}
@@ -238,7 +238,7 @@ func (l *level) bootstrap() (low, high float64) {
 	for i, v := range l.seeds {
 		values[i] = v.loss
 	}
-	return bootstrapMean(values, rounds, seed)
+	return bootstrapMean(values, rounds)
 }
 
 // above says where a mark is that does not fit on the axis.
