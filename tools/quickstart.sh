@@ -25,17 +25,21 @@ tools/prepare.sh sotu 512
 say "2/4 sweep: one small Llama-2 for each weight decay and seed (runs/)"
 bin/plasticity sweep run "${flags[@]}"
 
-say "3/4 report"
 status=$(bin/plasticity sweep status "${flags[@]}" --json)
 folder=$(grep -oE '"dir":"[^"]*"' <<<"$status" | head -n 1 | cut -d'"' -f4)
-bin/plasticity report --runs "$folder" --out "$report"
 
 # The run with the lowest validation loss, of the status' rows.
 best=$(grep -oE '"dir":"[^"]*"|"val_loss":[0-9.]+' <<<"$status" | awk -F'"' '
   $2 == "dir" {dir = $4}
   $2 == "val_loss" && (best == "" || substr($3, 2) + 0 < best) {best = substr($3, 2) + 0; run = dir}
   END {print run}')
-say "4/4 a sample of the best model ($best)"
-bin/plasticity generate --model "$best" --prompt "My fellow citizens, " --max-tokens 120 --temperature 0.7 --seed 1
+say "3/4 a sample of the best model ($best)"
+prompt=(--model "$best" --prompt "My fellow citizens, " --max-tokens 120 --temperature 0.7 --seed 1)
+mkdir -p "$best/samples"
+bin/plasticity generate "${prompt[@]}" --json >"$best/samples/.quickstart.partial"
+mv "$best/samples/.quickstart.partial" "$best/samples/quickstart.json"
+bin/plasticity generate "${prompt[@]}"
 
+say "4/4 report"
+bin/plasticity report --runs "$folder" --out "$report"
 say "report: $report/index.html"
