@@ -2,7 +2,7 @@
 # Builds the native library or its sanitized tests with CMake; finds or installs libtorch first.
 #
 #   cgo/build.sh native   build/lib/libtgo.so, what Go links
-#   cgo/build.sh bundle   build/bundle/lib/libtgo.so, which looks for libtorch beside itself
+#   cgo/build.sh bundle   build/native/bundle/libtgo.so, which looks for libtorch beside itself
 #   cgo/build.sh asan     build/asan/*_test, the C++ tests under sanitizers
 #
 # Builds only what changed. Two at a time wait for each other.
@@ -18,23 +18,25 @@ need() {
 
 main() {
   local kind=$1 dir libtorch log
-  local -a options
+  local -a options target=()
   case $kind in
-    native) options=(-DTGO_OUTPUT="$PWD/build/lib") ;;
-    bundle) options=(-DTGO_BUNDLE=ON) ;;
-    asan) options=(-DTGO_ASAN=ON) ;;
+    native | bundle) dir=native options=(-DTGO_OUTPUT="$PWD/build/lib") ;;
+    asan) dir=asan options=(-DTGO_ASAN=ON) ;;
     *)
       echo "usage: cgo/build.sh native|bundle|asan" >&2
       exit 64
       ;;
   esac
+  if [[ $kind == bundle ]]; then
+    target=(--target tgo_bundle)
+  fi
   need cmake cmake
   need "${CXX:-c++}" g++
   libtorch=$(third_party/find_libtorch.sh)
 
-  dir=$PWD/build/$kind
+  dir=$PWD/build/$dir
   mkdir -p "$dir"
-  exec 8>"build/$kind.lock"
+  exec 8>"$dir.lock"
   flock 8
   # A folder configured elsewhere (the clone was moved) cannot be used again.
   if ! grep -qsx "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD/cgo" "$dir/CMakeCache.txt"; then
@@ -46,7 +48,7 @@ main() {
   fi
   log=$dir/build.log
   if ! { cmake -S cgo -B "$dir" -DLIBTORCH="$libtorch" "${options[@]}" &&
-    cmake --build "$dir" --parallel "$(nproc)"; } >"$log" 2>&1; then
+    cmake --build "$dir" --parallel "$(nproc)" "${target[@]}"; } >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     echo "the native build failed; the whole log is $log" >&2
     exit 1

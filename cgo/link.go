@@ -2,7 +2,7 @@ package cgo
 
 /*
 #cgo CFLAGS: -I${SRCDIR}
-#cgo LDFLAGS: -L${SRCDIR}/../build/lib -ltgo -Wl,-rpath,${SRCDIR}/../build/lib -Wl,--allow-shlib-undefined
+#cgo LDFLAGS: -L${SRCDIR}/../build/lib -ltgo -Wl,--allow-shlib-undefined
 #include "tgo.h"
 #include "tgo_stamp.h"
 */
