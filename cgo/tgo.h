@@ -39,7 +39,7 @@ enum {
 
 typedef struct tgo_status {
   int32_t code;
-  char *message; /* NULL when code is TGO_OK; else UTF-8 text without a backtrace */
+  char* message; /* NULL when code is TGO_OK; else UTF-8 text without a backtrace */
 } tgo_status;
 
 TGO_API void tgo_status_free(tgo_status status) TGO_NOEXCEPT;
@@ -59,13 +59,13 @@ typedef struct tgo_info {
 } tgo_info;
 
 /* Hash of the sources, flags and libtorch that made this library. */
-TGO_API const char *tgo_stamp(void) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_describe(tgo_info *out) TGO_NOEXCEPT;
+TGO_API const char* tgo_stamp(void) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_describe(tgo_info* out) TGO_NOEXCEPT;
 /* Sets libtorch's threads for the whole process (at least 1) and flushes denormals on each. */
 TGO_API tgo_status tgo_set_threads(int32_t threads) TGO_NOEXCEPT;
 /* Times the product of two random n × n matrices: best of `repeats`, in GFLOP/s. */
 TGO_API tgo_status tgo_product_gflops(int32_t dtype, int64_t n, int32_t repeats,
-                                      double *out) TGO_NOEXCEPT;
+                                      double* out) TGO_NOEXCEPT;
 
 /* ---- tensors ------------------------------------------------------------------------------ */
 
@@ -74,7 +74,7 @@ typedef struct tgo_tensor tgo_tensor;
 enum { TGO_FLOAT32 = 0, TGO_BFLOAT16 = 1, TGO_INT64 = 2 };
 
 typedef struct tgo_out {
-  tgo_tensor *tensor;
+  tgo_tensor* tensor;
   int32_t dtype;
   int32_t rank;
   int64_t dims[TGO_MAX_RANK];
@@ -82,64 +82,64 @@ typedef struct tgo_out {
 
 /* Live tensor handles of the process. */
 TGO_API int64_t tgo_live(void) TGO_NOEXCEPT;
-TGO_API void tgo_tensors_free(tgo_tensor **tensors, int64_t count) TGO_NOEXCEPT;
+TGO_API void tgo_tensors_free(tgo_tensor** tensors, int64_t count) TGO_NOEXCEPT;
 
-TGO_API tgo_status tgo_zeros(int32_t dtype, const int64_t *dims, int32_t rank,
-                             tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_zeros(int32_t dtype, const int64_t* dims, int32_t rank,
+                             tgo_out* out) TGO_NOEXCEPT;
 /* float32 tensor from `data`. */
-TGO_API tgo_status tgo_from_float32(const float *data, const int64_t *dims, int32_t rank,
-                                    tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_from_float32(const float* data, const int64_t* dims, int32_t rank,
+                                    tgo_out* out) TGO_NOEXCEPT;
 /* int64 tensor from 32-bit token ids; every id must lie in [low, high). */
-TGO_API tgo_status tgo_from_ids(const int32_t *data, int64_t low, int64_t high, const int64_t *dims,
-                                int32_t rank, tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_from_ids(const int32_t* data, int64_t low, int64_t high, const int64_t* dims,
+                                int32_t rank, tgo_out* out) TGO_NOEXCEPT;
 /* Copies `count` = numel values out, converted to float. */
-TGO_API tgo_status tgo_to_float32(const tgo_tensor *t, float *data, int64_t count) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_to_int64(const tgo_tensor *t, int64_t *data, int64_t count) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_to_float32(const tgo_tensor* t, float* data, int64_t count) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_to_int64(const tgo_tensor* t, int64_t* data, int64_t count) TGO_NOEXCEPT;
 /* Overwrites `count` elements of a contiguous float32 or bfloat16 tensor from `offset` on. */
-TGO_API tgo_status tgo_write_float32(tgo_tensor *t, int64_t offset, const float *data,
+TGO_API tgo_status tgo_write_float32(tgo_tensor* t, int64_t offset, const float* data,
                                      int64_t count) TGO_NOEXCEPT;
 /* Copies out `count` elements of a contiguous tensor from `offset` on, converted to float. */
-TGO_API tgo_status tgo_read_float32(const tgo_tensor *t, int64_t offset, float *data,
+TGO_API tgo_status tgo_read_float32(const tgo_tensor* t, int64_t offset, float* data,
                                     int64_t count) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_fill(tgo_tensor *t, double value) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_fill(tgo_tensor* t, double value) TGO_NOEXCEPT;
 /* A view of `count` elements of a flat tensor from `offset` on; autograd does not follow it. */
-TGO_API tgo_status tgo_flat_view(const tgo_tensor *flat, int64_t offset, const int64_t *dims,
-                                 int32_t rank, tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_flat_view(const tgo_tensor* flat, int64_t offset, const int64_t* dims,
+                                 int32_t rank, tgo_out* out) TGO_NOEXCEPT;
 /* The same view of `values` as an autograd leaf whose gradient is that view of `grads`. */
-TGO_API tgo_status tgo_flat_leaf(const tgo_tensor *values, const tgo_tensor *grads, int64_t offset,
-                                 const int64_t *dims, int32_t rank, tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_flat_leaf(const tgo_tensor* values, const tgo_tensor* grads, int64_t offset,
+                                 const int64_t* dims, int32_t rank, tgo_out* out) TGO_NOEXCEPT;
 /* Writes src into dst[…, start : start + src.dims[dim], …] along `dim`, outside autograd. */
-TGO_API tgo_status tgo_copy_slice(tgo_tensor *dst, int32_t dim, int64_t start,
-                                  const tgo_tensor *src) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_copy_slice(tgo_tensor* dst, int32_t dim, int64_t start,
+                                  const tgo_tensor* src) TGO_NOEXCEPT;
 
 /* ---- operations --------------------------------------------------------------------------- */
 
-TGO_API tgo_status tgo_add(int32_t grad, const tgo_tensor *a, const tgo_tensor *b,
-                           tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_sub(int32_t grad, const tgo_tensor *a, const tgo_tensor *b,
-                           tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_mul(int32_t grad, const tgo_tensor *a, const tgo_tensor *b,
-                           tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_scale(int32_t grad, const tgo_tensor *a, double factor,
-                             tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_matmul(int32_t grad, const tgo_tensor *a, const tgo_tensor *b,
-                              tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_reshape(int32_t grad, const tgo_tensor *t, const int64_t *dims, int32_t rank,
-                               tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_transpose(int32_t grad, const tgo_tensor *t, int32_t i, int32_t j,
-                                 tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_narrow(int32_t grad, const tgo_tensor *t, int32_t dim, int64_t start,
-                              int64_t length, tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_cat(int32_t grad, tgo_tensor *const *tensors, int64_t count, int32_t dim,
-                           tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_to_dtype(int32_t grad, const tgo_tensor *t, int32_t dtype,
-                                tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_sum(int32_t grad, const tgo_tensor *t, tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_softmax(int32_t grad, const tgo_tensor *t, tgo_out *out) TGO_NOEXCEPT;
-TGO_API tgo_status tgo_log_softmax(int32_t grad, const tgo_tensor *t, tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_add(int32_t grad, const tgo_tensor* a, const tgo_tensor* b,
+                           tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_sub(int32_t grad, const tgo_tensor* a, const tgo_tensor* b,
+                           tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_mul(int32_t grad, const tgo_tensor* a, const tgo_tensor* b,
+                           tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_scale(int32_t grad, const tgo_tensor* a, double factor,
+                             tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_matmul(int32_t grad, const tgo_tensor* a, const tgo_tensor* b,
+                              tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_reshape(int32_t grad, const tgo_tensor* t, const int64_t* dims, int32_t rank,
+                               tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_transpose(int32_t grad, const tgo_tensor* t, int32_t i, int32_t j,
+                                 tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_narrow(int32_t grad, const tgo_tensor* t, int32_t dim, int64_t start,
+                              int64_t length, tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_cat(int32_t grad, tgo_tensor* const* tensors, int64_t count, int32_t dim,
+                           tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_to_dtype(int32_t grad, const tgo_tensor* t, int32_t dtype,
+                                tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_sum(int32_t grad, const tgo_tensor* t, tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_softmax(int32_t grad, const tgo_tensor* t, tgo_out* out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_log_softmax(int32_t grad, const tgo_tensor* t, tgo_out* out) TGO_NOEXCEPT;
 
 /* Fills the gradients of every leaf that `loss` (one element) depends on. */
-TGO_API tgo_status tgo_backward(const tgo_tensor *loss) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_backward(const tgo_tensor* loss) TGO_NOEXCEPT;
 
 /* ---- fused operations, each with its own backward ------------------------------------------- */
 
@@ -147,37 +147,38 @@ TGO_API tgo_status tgo_backward(const tgo_tensor *loss) TGO_NOEXCEPT;
  * (NULL: products run in float32). Activations in follow the weight's precision. */
 
 /* ids [N…] int64, table [V, D] → [N…, D] float32. */
-TGO_API tgo_status tgo_embedding(int32_t grad, const tgo_tensor *ids, const tgo_tensor *table,
-                                 tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_embedding(int32_t grad, const tgo_tensor* ids, const tgo_tensor* table,
+                                 tgo_out* out) TGO_NOEXCEPT;
 /* x [N…, K] · wᵀ, w [M, K] → [N…, M] in the precision of the product. */
-TGO_API tgo_status tgo_linear(int32_t grad, const tgo_tensor *x, const tgo_tensor *w,
-                              const tgo_tensor *w16, tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_linear(int32_t grad, const tgo_tensor* x, const tgo_tensor* w,
+                              const tgo_tensor* w16, tgo_out* out) TGO_NOEXCEPT;
 /* x / sqrt(mean(x²) + eps) · gain over the last dimension, computed in float32, given as dtype. */
-TGO_API tgo_status tgo_rms_norm(int32_t grad, const tgo_tensor *x, const tgo_tensor *gain,
-                                double eps, int32_t dtype, tgo_out *out) TGO_NOEXCEPT;
-/* Rotary embedding in the half-split layout: x [B, T, H, E], cosine and sine [≥ offset + T, E/2]. */
-TGO_API tgo_status tgo_rope(int32_t grad, const tgo_tensor *x, const tgo_tensor *cosine,
-                            const tgo_tensor *sine, int64_t offset, tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_rms_norm(int32_t grad, const tgo_tensor* x, const tgo_tensor* gain,
+                                double eps, int32_t dtype, tgo_out* out) TGO_NOEXCEPT;
+/* Rotary embedding in the half-split layout: x [B, T, H, E], cosine and sine [≥ offset + T, E/2].
+ */
+TGO_API tgo_status tgo_rope(int32_t grad, const tgo_tensor* x, const tgo_tensor* cosine,
+                            const tgo_tensor* sine, int64_t offset, tgo_out* out) TGO_NOEXCEPT;
 /* silu(gate) · up, elementwise. */
-TGO_API tgo_status tgo_swiglu(int32_t grad, const tgo_tensor *gate, const tgo_tensor *up,
-                              tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_swiglu(int32_t grad, const tgo_tensor* gate, const tgo_tensor* up,
+                              tgo_out* out) TGO_NOEXCEPT;
 /* Causal attention: q [B, T, H, E], k and v [B, S, G, E], H a multiple of G; query t sees keys
  * 0 … offset + t. With gradients, S = T and offset = 0. → [B, T, H, E]. */
-TGO_API tgo_status tgo_attention(int32_t grad, const tgo_tensor *q, const tgo_tensor *k,
-                                 const tgo_tensor *v, int64_t offset, tgo_out *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_attention(int32_t grad, const tgo_tensor* q, const tgo_tensor* k,
+                                 const tgo_tensor* v, int64_t offset, tgo_out* out) TGO_NOEXCEPT;
 /* Σ over rows with target ≥ 0 of (lse − logit[target] + z_loss · lse²) / divisor, where
  * logits = x · wᵀ, x [N, D], w [V, D]: one float32 element. Never holds all N × V logits. */
-TGO_API tgo_status tgo_linear_cross_entropy(int32_t grad, const tgo_tensor *x, const tgo_tensor *w,
-                                            const tgo_tensor *w16, const tgo_tensor *targets,
+TGO_API tgo_status tgo_linear_cross_entropy(int32_t grad, const tgo_tensor* x, const tgo_tensor* w,
+                                            const tgo_tensor* w16, const tgo_tensor* targets,
                                             double z_loss, double divisor,
-                                            tgo_out *out) TGO_NOEXCEPT;
+                                            tgo_out* out) TGO_NOEXCEPT;
 
 /* ---- flat buffers and the optimizer --------------------------------------------------------- */
 
 /* Euclidean norm of a flat float32 tensor, summed in an order that no thread count changes. */
-TGO_API tgo_status tgo_flat_norm(const tgo_tensor *flat, double *out) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_flat_norm(const tgo_tensor* flat, double* out) TGO_NOEXCEPT;
 /* Writes the bfloat16 copy of a flat float32 tensor. */
-TGO_API tgo_status tgo_flat_round(const tgo_tensor *values, tgo_tensor *copy16) TGO_NOEXCEPT;
+TGO_API tgo_status tgo_flat_round(const tgo_tensor* values, tgo_tensor* copy16) TGO_NOEXCEPT;
 
 /* One stretch of the flat buffers and the decay of its parameters. */
 typedef struct tgo_segment {
@@ -193,8 +194,8 @@ typedef struct tgo_adamw {
 
 /* Decoupled AdamW over all parameters at once: p ← p − lr·λ·p − lr·m̂/(√v̂ + eps); m and v are
  * updated, copy16 (NULL: none) receives the rounded parameters. Buffers are flat float32. */
-TGO_API tgo_status tgo_adamw_step(tgo_tensor *params, const tgo_tensor *grads, tgo_tensor *m,
-                                  tgo_tensor *v, tgo_tensor *copy16, const tgo_segment *segments,
+TGO_API tgo_status tgo_adamw_step(tgo_tensor* params, const tgo_tensor* grads, tgo_tensor* m,
+                                  tgo_tensor* v, tgo_tensor* copy16, const tgo_segment* segments,
                                   int64_t count, tgo_adamw options) TGO_NOEXCEPT;
 
 #ifdef __cplusplus

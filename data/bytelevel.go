@@ -1,7 +1,6 @@
 package data
 
 import (
-	"strings"
 	"unicode/utf8"
 )
 
@@ -32,15 +31,6 @@ func newAlphabet() *alphabet {
 		a.bytes[r] = int16(b)
 	}
 	return a
-}
-
-// encode returns the visible form of bytes.
-func (a *alphabet) encode(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		b.WriteRune(a.runes[s[i]])
-	}
-	return b.String()
 }
 
 // decode returns the bytes that the visible form s stands for; ok is false when a character stands for no byte.

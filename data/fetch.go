@@ -102,7 +102,7 @@ type fetcher struct{ o FetchOptions }
 
 // say writes a line for the user.
 func (f *fetcher) say(format string, args ...any) {
-	fmt.Fprintf(f.o.Messages, format+"\n", args...) //nolint:errcheck // a message that cannot be written changes nothing
+	fmt.Fprintf(f.o.Messages, format+"\n", args...)
 }
 
 // dir returns the folder of a data set.
@@ -143,7 +143,7 @@ func (f *fetcher) store(dir string, p Provenance, texts []File) (Corpus, error) 
 			if !isShardName(t.Name) {
 				return bad("data set %s: %.80q is no plain file name", p.Name, t.Name)
 			}
-			if err := os.WriteFile(filepath.Join(temp, t.Name), t.Data, 0o644); err != nil { //nolint:gosec // meant to be read by all
+			if err := os.WriteFile(filepath.Join(temp, t.Name), t.Data, 0o644); err != nil {
 				return failIO(err, "write %s", t.Name)
 			}
 		}
@@ -156,7 +156,7 @@ func (f *fetcher) store(dir string, p Provenance, texts []File) (Corpus, error) 
 		if err != nil {
 			return fmt.Errorf("write %s: %w", SourceFile, err)
 		}
-		return os.WriteFile(filepath.Join(temp, SourceFile), append(b, '\n'), 0o644) //nolint:gosec // meant to be read by all
+		return os.WriteFile(filepath.Join(temp, SourceFile), append(b, '\n'), 0o644)
 	})
 	if err != nil {
 		return Corpus{}, err

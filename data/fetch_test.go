@@ -47,6 +47,7 @@ func archive(t testing.TB, entries ...tar.Header) []byte {
 
 // speeches is a package as npm packs it.
 func speeches(t testing.TB) []byte {
+	t.Helper()
 	return archive(t, tar.Header{Name: "package/LICENSE"}, tar.Header{Name: "package/data/b.txt"}, tar.Header{Name: "package/data/a.txt"},
 		tar.Header{Name: "package/data/a.json"}, tar.Header{Name: "package/data/deep/c.txt"})
 }

@@ -34,8 +34,8 @@ func findGo(ctx context.Context, f *fetcher) (goDistribution, error) {
 	if err != nil {
 		return goDistribution{}, bad("no Go distribution: the go command is not installed")
 	}
-	cmd := exec.CommandContext(ctx, command, "env", "GOROOT", "GOVERSION") //nolint:gosec // fixed words
-	cmd.Dir = os.TempDir()                                                 // no module there that could ask for another version
+	cmd := exec.CommandContext(ctx, command, "env", "GOROOT", "GOVERSION")
+	cmd.Dir = os.TempDir() // no module there that could ask for another version
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOWORK=off")
 	out, err := cmd.Output()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")

@@ -72,7 +72,7 @@ func npmPack(ctx context.Context, p npmPackage) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, npmTimeout)
 	defer cancel()
 	// npm packs into its working directory; an empty one keeps the settings of projects out.
-	cmd := exec.CommandContext(ctx, npm, "pack", "--ignore-scripts", "--loglevel=error", p.pkg+"@"+p.version) //nolint:gosec // fixed words
+	cmd := exec.CommandContext(ctx, npm, "pack", "--ignore-scripts", "--loglevel=error", p.pkg+"@"+p.version)
 	cmd.Dir = temp
 	cmd.WaitDelay = 5 * time.Second
 	var output bytes.Buffer
@@ -99,6 +99,17 @@ func lastLine(output string) string {
 	return "no message"
 }
 
+// checkEntry refuses an entry that is not a plain file or folder inside the archive.
+func checkEntry(h *tar.Header) error {
+	if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir {
+		return fmt.Errorf("entry %.80q is neither a regular file nor a folder", h.Name)
+	}
+	if !filepath.IsLocal(h.Name) || strings.Contains(h.Name, `\`) {
+		return fmt.Errorf("entry %.80q leads out of the archive", h.Name)
+	}
+	return nil
+}
+
 // unpack returns the texts of a gzipped tar archive: the files of one folder with a suffix. The archive is refused as a whole
 // when it holds anything but regular files and folders, or a path that leads out of it.
 func unpack(archive []byte, folder, suffix string) ([]File, error) {
@@ -123,11 +134,8 @@ func unpack(archive []byte, folder, suffix string) ([]File, error) {
 		if entries >= maxCorpusFiles {
 			return nil, fmt.Errorf("more than %d entries", maxCorpusFiles)
 		}
-		if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir {
-			return nil, fmt.Errorf("entry %.80q is neither a regular file nor a folder", h.Name)
-		}
-		if !filepath.IsLocal(h.Name) || strings.Contains(h.Name, `\`) {
-			return nil, fmt.Errorf("entry %.80q leads out of the archive", h.Name)
+		if err := checkEntry(h); err != nil {
+			return nil, err
 		}
 		if h.Typeflag != tar.TypeReg || path.Dir(h.Name)+"/" != folder || path.Ext(h.Name) != suffix {
 			continue

@@ -87,8 +87,8 @@ func (g *pageGuard) page(offset int64) (int64, error) {
 	if plain < 0 || plain > maxPageBytes || packed < 0 || packed > maxPageBytes || packed > g.end-body {
 		return 0, fmt.Errorf("it claims %d bytes packed into %d, with %d there and %d allowed", plain, packed, g.end-body, maxPageBytes)
 	}
-	levels := int64(0)                                                       // bytes before the packed part
-	switch kind := format.PageType(ints[thriftField{fieldPageType}]); kind { //nolint:gosec // only compared
+	levels := int64(0) // bytes before the packed part
+	switch kind := format.PageType(ints[thriftField{fieldPageType}]); kind {
 	case format.DataPage:
 		err = checkValues(ints[thriftField{fieldDataPage, 1}], maxPageValues)
 	case format.DataPageV2:
@@ -178,7 +178,7 @@ func (g *pageGuard) size(body []byte, limit int64) (int64, error) {
 		if k <= 0 || n > maxPageBytes {
 			return 0, errors.New("broken snappy data")
 		}
-		return int64(n), nil //nolint:gosec // bounded above
+		return int64(n), nil
 	case format.Gzip:
 		z, err := gzip.NewReader(bytes.NewReader(body))
 		if err != nil {

@@ -244,14 +244,14 @@ func (p *preparation) write(ctx context.Context, temp string) error {
 		return err
 	}
 	for _, f := range files {
-		if err := os.WriteFile(filepath.Join(temp, f.Name), f.Data, 0o644); err != nil { //nolint:gosec // meant to be read by all
+		if err := os.WriteFile(filepath.Join(temp, f.Name), f.Data, 0o644); err != nil {
 			return failIO(err, "write %s", f.Name)
 		}
 	}
 	var w splitWriters
 	for split := range w {
 		dir := filepath.Join(temp, splitName(split))
-		if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // meant to be read by all
+		if err := os.Mkdir(dir, 0o755); err != nil {
 			return failIO(err, "write output")
 		}
 		w[split] = p.shardWriter(dir, split)
@@ -305,7 +305,7 @@ func (p *preparation) writeManifest(w *shardWriter, split int) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(w.dir, ManifestFile), b, 0o644); err != nil { //nolint:gosec // meant to be read by all
+	if err := os.WriteFile(filepath.Join(w.dir, ManifestFile), b, 0o644); err != nil {
 		return failIO(err, "write %s", ManifestFile)
 	}
 	return nil

@@ -78,7 +78,7 @@ func splitTexts(t testing.TB, dir string) []string {
 	}
 	ids := make([]int32, s.Tokens())
 	r := newReader(s)
-	defer r.close() //nolint:errcheck // only read
+	defer r.close()
 	if err := r.tokens(ids, 0); err != nil {
 		t.Fatal(err)
 	}

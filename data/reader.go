@@ -89,7 +89,7 @@ func (r *reader) shardTokens(ids []int32, i int, start int64) error {
 		return r.set.outsideError(path, raw[k:], offset+k)
 	}
 	for k := range ids {
-		ids[k] = int32(tokenAt(raw[k*width:], width)) //nolint:gosec // below vocab
+		ids[k] = int32(tokenAt(raw[k*width:], width))
 	}
 	return nil
 }

@@ -273,7 +273,7 @@ func TestBatches_FirstWindowsInFileOrder(t *testing.T) {
 	set := open(t, manyShards(t))
 	ids := make([]int32, set.Tokens())
 	r := newReader(set)
-	defer r.close() //nolint:errcheck // only read
+	defer r.close()
 	check(t, r.tokens(ids, 0))
 	const context, sequences = 24, 5
 	for _, limit := range []int64{0, 1, context, 7*context + 3, 1 << 40} {

@@ -200,7 +200,7 @@ func (w *shardWriter) end() error {
 // abandon closes an open shard after a failure; its folder is removed by whoever made it.
 func (w *shardWriter) abandon() {
 	if w.file != nil {
-		w.file.Close() //nolint:errcheck,gosec // its content does not matter any more
+		w.file.Close() //nolint:errcheck // its content does not matter any more
 		w.file = nil
 	}
 }

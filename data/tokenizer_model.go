@@ -210,14 +210,19 @@ func (p *parser) rules() error {
 		}
 	}
 	if p.ignoreMerges {
-		p.t.whole = make(map[string]int32, len(p.ids))
-		for token, id := range p.ids {
-			if text, ok := p.alphabet.decode(token); ok && p.t.tokens[id] == text {
-				p.t.whole[text] = id
-			}
-		}
+		p.wholeTokens()
 	}
 	return nil
+}
+
+// wholeTokens lists the tokens that a piece of text may become without merges.
+func (p *parser) wholeTokens() {
+	p.t.whole = make(map[string]int32, len(p.ids))
+	for token, id := range p.ids {
+		if text, ok := p.alphabet.decode(token); ok && p.t.tokens[id] == text {
+			p.t.whole[text] = id
+		}
+	}
 }
 
 // mergeParts reads one merge: "a b", or ["a", "b"] in newer files.

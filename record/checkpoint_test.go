@@ -344,7 +344,7 @@ func TestSaveCheckpoint_OnDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Release() //nolint:errcheck // the test ends
+	defer lock.Release()
 	owned := record.CheckpointMeta{RunID: "cell", Lock: lock, Bytes: 70 << 10, Tokens: 1 << 40}
 	for _, step := range []int64{1, 2, 3} {
 		if err := record.SaveCheckpoint(record.OS(), dir, step, owned, largeFiles.write(step)); err != nil {

@@ -187,7 +187,7 @@ func TestLock_TakenOverStopsTheSave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Release() //nolint:errcheck // the test ends
+	defer lock.Release()
 	// A file system without working locks: somebody else wrote its text into the file.
 	if err := os.WriteFile(filepath.Join(dir, record.LockFile), []byte(`{"pid":1,"host":"other","id":"x"}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -212,7 +212,7 @@ func TestLock_CleanTempTakesOnlyTemporaries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Release() //nolint:errcheck // the test ends
+	defer lock.Release()
 	for _, name := range []string{".tmp-run.json-1", "checkpoints/.tmp-step-00000010-a/x", "checkpoints/step-00000010/x", "notes.tmp", ".hidden"} {
 		path := filepath.Join(dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {

@@ -86,7 +86,7 @@ func (f fakeSpec) train(signals <-chan os.Signal) (record.Code, error) {
 		f.count("collision")
 		return record.CodeOf(err), err
 	}
-	defer lock.Release() //nolint:errcheck // the process ends
+	defer lock.Release()
 	run, err := record.Create(record.OS(), f.Dir, record.Info{ID: f.ID, Name: "fake", Kind: "pretrain", Threads: 1}, nil, nil)
 	if err != nil {
 		return record.CodeOf(err), err
@@ -115,7 +115,7 @@ func (f fakeSpec) loop(run *record.Run, signals <-chan os.Signal) (record.Code, 
 	if err != nil {
 		return record.CodeOf(err), err
 	}
-	defer journal.Close() //nolint:errcheck // the process ends
+	defer journal.Close()
 	step := from
 	for step < f.Steps {
 		if code, err := f.misbehave(run, from, step, signals); err != nil {

@@ -161,7 +161,7 @@ func TestRun_ListsMembersForPrometheus(t *testing.T) {
 	looked := make(chan struct{})
 	go func() {
 		defer close(looked)
-		defer gateEnd.Close() //nolint:errcheck // opens the gate
+		defer gateEnd.Close()
 		_, _ = io.ReadFull(ready, make([]byte, 2))
 		url := <-address
 		// The list follows at the next tick: ask until it is there.
@@ -206,7 +206,7 @@ func get(url string) string {
 	if err != nil {
 		return err.Error()
 	}
-	defer response.Body.Close() //nolint:errcheck // read
+	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		return err.Error()
@@ -272,7 +272,7 @@ func TestMemberLog_TrimKeepsTheNewest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // test
+	defer file.Close()
 	for i := range 100 {
 		_, _ = fmt.Fprintf(file, "%02d ", i)
 	}

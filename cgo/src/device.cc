@@ -71,9 +71,8 @@ tgo_status tgo_set_threads(int32_t threads) noexcept {
     mallopt(M_MMAP_THRESHOLD, kLargestKeptBlock);
     mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
     // The control word belongs to a thread: visit each of the pool, with one chunk of work each.
-    at::parallel_for(0, threads, 1, [](int64_t, int64_t) {
-      at::globalContext().setFlushDenormal(true);
-    });
+    at::parallel_for(0, threads, 1,
+                     [](int64_t, int64_t) { at::globalContext().setFlushDenormal(true); });
     at::globalContext().setFlushDenormal(true);
   });
 }
@@ -92,6 +91,7 @@ tgo_status tgo_product_gflops(int32_t dtype, int64_t n, int32_t repeats, double*
       at::mm(a, b);
       best = std::min(best, std::chrono::duration<double>(clock::now() - start).count());
     }
-    *out = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / best / 1e9;
+    *out =
+        2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / best / 1e9;
   });
 }

@@ -14,7 +14,8 @@ constexpr int64_t kBlock = 1 << 14;
 void check_flat(const at::Tensor& t, at::ScalarType type, int64_t count, const char* what) {
   TORCH_CHECK(t.dim() == 1 && t.is_contiguous() && t.scalar_type() == type &&
                   (count < 0 || t.numel() == count),
-              what, " must be a flat ", type, " tensor", count < 0 ? "" : " as long as the parameters");
+              what, " must be a flat ", type, " tensor",
+              count < 0 ? "" : " as long as the parameters");
 }
 
 TGO_KERNEL double sum_of_squares(const float* x, int64_t n) {
@@ -35,9 +36,9 @@ TGO_KERNEL void round_all(const float* from, BFloat16* to, int64_t n) {
 
 // The numbers of one update, as the inner loop wants them.
 struct Update {
-  float shrink;              // 1 − lr·λ
-  float rate;                // lr / (1 − β1ᵗ)
-  float root;                // 1 / √(1 − β2ᵗ)
+  float shrink;  // 1 − lr·λ
+  float rate;    // lr / (1 − β1ᵗ)
+  float root;    // 1 / √(1 − β2ᵗ)
   float beta1, beta2, eps, scale;
 };
 
@@ -75,7 +76,8 @@ tgo_status tgo_flat_norm(const tgo_tensor* flat, double* out) noexcept {
     tgo::for_rows(blocks, tgo::kBlock, [&](int64_t first, int64_t last) {
       for (int64_t b = first; b < last; b++) {
         const int64_t from = b * tgo::kBlock;
-        sums[static_cast<size_t>(b)] = tgo::sum_of_squares(data + from, std::min(tgo::kBlock, n - from));
+        sums[static_cast<size_t>(b)] =
+            tgo::sum_of_squares(data + from, std::min(tgo::kBlock, n - from));
       }
     });
     double total = 0;
@@ -104,7 +106,8 @@ tgo_status tgo_adamw_step(tgo_tensor* params, const tgo_tensor* grads, tgo_tenso
   return tgo::guard([&] {
     const at::Tensor& p = tgo::borrow(params);
     tgo::check_flat(p, at::kFloat, -1, "the parameters");
-    for (const tgo_tensor* t : {grads, static_cast<const tgo_tensor*>(m), static_cast<const tgo_tensor*>(v)}) {
+    for (const tgo_tensor* t :
+         {grads, static_cast<const tgo_tensor*>(m), static_cast<const tgo_tensor*>(v)}) {
       tgo::check_flat(tgo::borrow(t), at::kFloat, p.numel(), "gradients and moments");
     }
     const at::Tensor copy = tgo::borrow_optional(copy16);

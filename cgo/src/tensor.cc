@@ -118,7 +118,8 @@ tgo_status tgo_copy_slice(tgo_tensor* dst, int32_t dim, int64_t start,
   return guard([&] {
     const at::Tensor from = borrow(src).detach();
     at::Tensor to = borrow(dst).detach();
-    TORCH_CHECK(dim >= 0 && dim < from.dim(), "dimension ", dim, " of a tensor of rank ", from.dim());
+    TORCH_CHECK(dim >= 0 && dim < from.dim(), "dimension ", dim, " of a tensor of rank ",
+                from.dim());
     to.narrow(dim, start, from.size(dim)).copy_(from);
   });
 }

@@ -14,7 +14,7 @@ func newTrain(a *app) *cobra.Command {
 	var r request.Train
 	cmd := &cobra.Command{
 		Use: "train", Short: "Pretrain one model",
-		Long: `Pretrain one model. SIGTERM and SIGINT save at the next step and exit with 75; SIGUSR1 saves and goes on.
+		Long: `Pretrain one model. SIGTERM, SIGINT, SIGUSR1 and SIGHUP save at the next step and exit with 75.
 Started again, a run continues where its last checkpoint left it, to the bit.`,
 		Example: `  plasticity train --config sweeps/configs/llama2-s.yaml --set data.train=data/sotu-512/train --set data.val=data/sotu-512/val
   plasticity train --config run.yaml --dry-run

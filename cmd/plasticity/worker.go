@@ -101,7 +101,7 @@ func forward(ctx context.Context, child *os.Process, signals <-chan os.Signal, d
 			over, stopped = nil, true
 			_ = child.Signal(syscall.SIGTERM) // fails only when the child has ended
 		case s := <-signals:
-			stopped = stopped || s != syscall.SIGUSR1
+			stopped = true
 			_ = child.Signal(s)
 		}
 	}

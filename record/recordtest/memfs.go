@@ -129,6 +129,7 @@ func (m *MemFS) Restart() {
 // Cut says what a power cut leaves of what was not synced.
 type Cut int
 
+// What a power cut may leave.
 const (
 	LoseAll   Cut = iota // nothing
 	KeepNames            // the names of files, but not their bytes: journalling file systems do this

@@ -111,8 +111,9 @@ void block_back(const Saved& a, Gradients* out, int64_t g, int64_t n, int64_t fi
                   lse.const_data_ptr<float>(), d.const_data_ptr<float>(), from, to, b);
     });
   });
-  out->dq.narrow(0, g, n).narrow(2, first, block).copy_(
-      at::bmm(dp, k).view({n, heads, block, size}));
+  out->dq.narrow(0, g, n)
+      .narrow(2, first, block)
+      .copy_(at::bmm(dp, k).view({n, heads, block, size}));
   seen(out->dk).add_(at::bmm(dp.transpose(1, 2), q));
   seen(out->dv).add_(at::bmm(p.transpose(1, 2), dout));
 }

@@ -61,10 +61,10 @@ TGO_KERNEL void scatter_columns(const int64_t* ids, const float* dy, float* tabl
 class Embedding : public Function<Embedding> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& ids, const at::Tensor& table) {
-    TORCH_CHECK(ids.scalar_type() == at::kLong && table.dim() == 2 &&
-                    table.scalar_type() == at::kFloat,
-                "embedding takes int64 ids and a float32 table, not ", ids.scalar_type(), " and ",
-                table.sizes());
+    TORCH_CHECK(
+        ids.scalar_type() == at::kLong && table.dim() == 2 && table.scalar_type() == at::kFloat,
+        "embedding takes int64 ids and a float32 table, not ", ids.scalar_type(), " and ",
+        table.sizes());
     const at::Tensor flat = ids.contiguous().view({-1});
     std::vector<int64_t> dims = ids.sizes().vec();
     dims.push_back(table.size(1));
@@ -91,8 +91,8 @@ class Embedding : public Function<Embedding> {
 
 tgo_status tgo_embedding(int32_t grad, const tgo_tensor* ids, const tgo_tensor* table,
                          tgo_out* out) noexcept {
-  return tgo::guard_op(
-      grad, out, [&] { return tgo::Embedding::apply(tgo::borrow(ids), tgo::borrow(table)); });
+  return tgo::guard_op(grad, out,
+                       [&] { return tgo::Embedding::apply(tgo::borrow(ids), tgo::borrow(table)); });
 }
 
 tgo_status tgo_linear(int32_t grad, const tgo_tensor* x, const tgo_tensor* w, const tgo_tensor* w16,

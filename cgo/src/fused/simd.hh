@@ -15,8 +15,7 @@
 #ifdef TGO_SANITIZE
 #define TGO_KERNEL
 #else
-#define TGO_KERNEL \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define TGO_KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #endif
 #define TGO_INLINE inline __attribute__((always_inline))
 
@@ -61,7 +60,8 @@ TGO_INLINE float sigmoid(float x) { return 1.0F / (1.0F + exp_(-x)); }
 template <class Body>
 void for_rows(int64_t rows, int64_t elements_per_row, const Body& body) {
   constexpr int64_t kElementsPerChunk = 1 << 15;
-  at::parallel_for(0, rows, std::max<int64_t>(1, kElementsPerChunk / std::max<int64_t>(1, elements_per_row)),
+  at::parallel_for(0, rows,
+                   std::max<int64_t>(1, kElementsPerChunk / std::max<int64_t>(1, elements_per_row)),
                    body);
 }
 

@@ -65,6 +65,6 @@ class SwiGLU : public Function<SwiGLU> {
 
 tgo_status tgo_swiglu(int32_t grad, const tgo_tensor* gate, const tgo_tensor* up,
                       tgo_out* out) noexcept {
-  return tgo::guard_op(
-      grad, out, [&] { return tgo::SwiGLU::apply(tgo::borrow(gate), tgo::borrow(up)); });
+  return tgo::guard_op(grad, out,
+                       [&] { return tgo::SwiGLU::apply(tgo::borrow(gate), tgo::borrow(up)); });
 }

@@ -69,7 +69,8 @@ std::vector<float> numbers(int64_t n, int64_t seed) {
 // One layer with its loss, backward and update; every native call of a training step.
 void step(const Shape& c, Scope* s, double* norm) {
   const int64_t width = c.heads * c.size, rows = c.batch * c.time;
-  const int64_t kv = c.groups * c.size, total = width * (2 * width + 2 * kv + 3 * c.ffn + 2 * c.vocab + 1);
+  const int64_t kv = c.groups * c.size,
+                total = width * (2 * width + 2 * kv + 3 * c.ffn + 2 * c.vocab + 1);
   const auto flat = [&](int32_t type) {
     return s->run([&](tgo_out* out) { return tgo_zeros(type, &total, 1, out); });
   };
@@ -90,28 +91,36 @@ void step(const Shape& c, Scope* s, double* norm) {
     at += out_dim * in_dim;
     return Weight{
         s->run([&](tgo_out* o) { return tgo_flat_leaf(params, grads, from, dims, 2, o); }),
-        copy == nullptr ? nullptr : s->run([&](tgo_out* o) { return tgo_flat_view(copy, from, dims, 2, o); })};
+        copy == nullptr ? nullptr : s->run([&](tgo_out* o) {
+          return tgo_flat_view(copy, from, dims, 2, o);
+        })};
   };
   const auto linear = [&](tgo_tensor* x, const Weight& w) {
     return s->run([&](tgo_out* o) { return tgo_linear(1, x, w.value, w.rounded, o); });
   };
   const auto reshape = [&](tgo_tensor* x, std::vector<int64_t> dims) {
-    return s->run([&](tgo_out* o) { return tgo_reshape(1, x, dims.data(), static_cast<int32_t>(dims.size()), o); });
+    return s->run([&](tgo_out* o) {
+      return tgo_reshape(1, x, dims.data(), static_cast<int32_t>(dims.size()), o);
+    });
   };
   const Weight table = weight(c.vocab, width), wq = weight(width, width), wk = weight(kv, width);
   const Weight wv = weight(kv, width), wo = weight(width, width), wg = weight(c.ffn, width);
   const Weight wu = weight(c.ffn, width), wd = weight(width, c.ffn), head = weight(c.vocab, width);
   const int64_t gain_from = at;
-  tgo_tensor* gain = s->run([&](tgo_out* o) { return tgo_flat_leaf(params, grads, gain_from, &width, 1, o); });
+  tgo_tensor* gain =
+      s->run([&](tgo_out* o) { return tgo_flat_leaf(params, grads, gain_from, &width, 1, o); });
   std::vector<int32_t> tokens(static_cast<size_t>(rows));
   for (int64_t i = 0; i < rows; i++) {
     tokens[static_cast<size_t>(i)] = static_cast<int32_t>(i * 5 % c.vocab);
   }
   const int64_t grid[] = {c.batch, c.time}, angles[] = {c.time, c.size / 2};
   const std::vector<float> turns = numbers(c.time * c.size / 2, 3);
-  tgo_tensor* ids = s->run([&](tgo_out* o) { return tgo_from_ids(tokens.data(), 0, c.vocab, grid, 2, o); });
-  tgo_tensor* targets = s->run([&](tgo_out* o) { return tgo_from_ids(tokens.data(), -1, c.vocab, &rows, 1, o); });
-  tgo_tensor* table_cos = s->run([&](tgo_out* o) { return tgo_from_float32(turns.data(), angles, 2, o); });
+  tgo_tensor* ids =
+      s->run([&](tgo_out* o) { return tgo_from_ids(tokens.data(), 0, c.vocab, grid, 2, o); });
+  tgo_tensor* targets =
+      s->run([&](tgo_out* o) { return tgo_from_ids(tokens.data(), -1, c.vocab, &rows, 1, o); });
+  tgo_tensor* table_cos =
+      s->run([&](tgo_out* o) { return tgo_from_float32(turns.data(), angles, 2, o); });
   tgo_tensor* x = s->run([&](tgo_out* o) { return tgo_embedding(1, ids, table.value, o); });
   const int32_t type = c.bf16 ? TGO_BFLOAT16 : TGO_FLOAT32;
   const auto norm_of = [&](tgo_tensor* t) {
@@ -134,7 +143,8 @@ void step(const Shape& c, Scope* s, double* norm) {
   x = s->run([&](tgo_out* o) { return tgo_add(1, x, down, o); });
   tgo_tensor* last = reshape(norm_of(x), {rows, width});
   tgo_tensor* loss = s->run([&](tgo_out* o) {
-    return tgo_linear_cross_entropy(1, last, head.value, head.rounded, targets, 1e-4, static_cast<double>(rows), o);
+    return tgo_linear_cross_entropy(1, last, head.value, head.rounded, targets, 1e-4,
+                                    static_cast<double>(rows), o);
   });
   s->act([&] { return tgo_backward(loss); });
   s->act([&] { return tgo_flat_norm(grads, norm); });

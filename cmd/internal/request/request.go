@@ -71,7 +71,7 @@ type Generated struct {
 	Prompt string  `json:"prompt"`
 	Text   string  `json:"text"`   // without the prompt
 	Tokens []int32 `json:"tokens"` // the ids made
-	Finish string  `json:"finish"` // length | stop | eos
+	Finish string  `json:"finish"` // eos | length | context
 }
 
 // EvalLoss is the mean loss on prepared shards.
