@@ -26,8 +26,8 @@ help: ## list the targets
 .PHONY: build
 build: native ## build bin/plasticity and bin/plasticity-worker
 	@mkdir -p bin
-	@CGO_ENABLED=0 go build -o bin/plasticity ./cmd/plasticity
-	@CGO_ENABLED=1 go build -o bin/plasticity-worker ./cmd/plasticity-worker
+	@CGO_ENABLED=0 go build -buildvcs=auto -o bin/plasticity ./cmd/plasticity
+	@CGO_ENABLED=1 go build -buildvcs=auto -o bin/plasticity-worker ./cmd/plasticity-worker
 
 .PHONY: native
 native: go ## find or install libtorch and build the native library
@@ -102,5 +102,5 @@ oracle-update: build ## write the golden numbers of the oracles anew
 	@tools/oracle.sh -update
 
 .PHONY: bench
-bench: build ## our training step against PyTorch's, interleaved
-	@tools/bench.sh
+bench: build ## our training step against PyTorch's, interleaved (SIZES="S 1M 7M 34M")
+	@tools/bench.sh $(if $(SIZES),--sizes $(SIZES))
