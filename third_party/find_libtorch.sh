@@ -42,8 +42,10 @@ wrong() {
     echo "holds libtorch $found, and this project needs $want"
   elif [[ ! -f $dir/include/ATen/ATen.h || ! -f $dir/lib/libtorch_cpu.so || ! -f $dir/lib/libc10.so ]]; then
     echo "is not complete (include/ATen, lib/libtorch_cpu.so, lib/libc10.so)"
-  elif missing=$(ldd "$dir/lib/libtorch_cpu.so" | awk '/not found/ {print $1}') && [[ -n $missing ]]; then
-    echo "lacks libraries that libtorch_cpu.so needs:" $missing
+  elif ! missing=$(ldd "$dir/lib/libtorch_cpu.so" 2>/dev/null); then
+    echo "has a damaged lib/libtorch_cpu.so"
+  elif missing=$(awk '/not found/ {printf " %s", $1}' <<<"$missing") && [[ -n $missing ]]; then
+    echo "lacks libraries that libtorch_cpu.so needs:$missing"
   fi
 }
 
