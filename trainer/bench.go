@@ -2,12 +2,15 @@ package trainer
 
 import (
 	"context"
+	"encoding/binary"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"time"
 
 	"plasticity/config"
 	"plasticity/data"
+	"plasticity/model"
 	"plasticity/record"
 )
 
@@ -16,6 +19,7 @@ type Bench struct {
 	Config  config.Resolved
 	stepper Stepper
 	random  *rand.Rand
+	tokens  []int32 // nil: random ones
 	done    int64
 }
 
@@ -38,15 +42,14 @@ func (b *Bench) Close() { b.stepper.Close() }
 // StepName is the implementation that is timed.
 func (b *Bench) StepName() string { return b.stepper.Name() }
 
-// Run makes n steps on the given batch (nil: random tokens) and returns each one's seconds and loss.
-func (b *Bench) Run(n int, batch *data.Batch) (seconds, losses []float64, err error) {
+// Model holds the weights that are trained.
+func (b *Bench) Model() *model.Transformer { return b.stepper.Model() }
+
+// Run makes n steps and returns each one's seconds, with reading its batch, and loss.
+func (b *Bench) Run(n int) (seconds, losses []float64, err error) {
 	for range n {
-		next := batch
-		if next == nil {
-			next = b.randomBatch()
-		}
 		start := time.Now()
-		r, err := b.stepper.Step(context.Background(), *next, Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)})
+		r, err := b.stepper.Step(context.Background(), b.next(), Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -57,9 +60,51 @@ func (b *Bench) Run(n int, batch *data.Batch) (seconds, losses []float64, err er
 	return seconds, losses, nil
 }
 
-func (b *Bench) randomBatch() *data.Batch {
+// maxBenchTokens bounds the file that UseTokens reads, 1 GiB.
+const maxBenchTokens = 1 << 28
+
+// UseTokens takes the batches from a file of little-endian int32 instead of random tokens: windows of Context tokens with
+// their successors as targets, in file order, and from the beginning again at the end. A file that is too short or has ids
+// outside the vocabulary is BadData.
+func (b *Bench) UseTokens(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return record.Fail(record.CodeOf(err), "read the tokens to train on: %w", err)
+	}
+	least := int(b.Config.TokensPerStep) + 1
+	if len(text)/4 < least || len(text)/4 > maxBenchTokens || len(text)%4 != 0 {
+		return record.Fail(record.BadData, "%s has %d bytes, from %d to %d of 4 each are possible: a step reads %d ids", path, len(text), 4*least, 4*maxBenchTokens, least)
+	}
+	ids := make([]int32, len(text)/4)
+	for i := range ids {
+		ids[i] = int32(binary.LittleEndian.Uint32(text[4*i:]))
+		if ids[i] < 0 || int(ids[i]) >= b.Config.Model.Vocab {
+			return record.Fail(record.BadData, "%s: token %d has id %d, the vocabulary has %d", path, i, ids[i], b.Config.Model.Vocab)
+		}
+	}
+	b.tokens = ids
+	return nil
+}
+
+// next is the batch of the step to come.
+func (b *Bench) next() data.Batch {
+	if b.tokens == nil {
+		return b.randomBatch()
+	}
+	n, time := int(b.Config.TokensPerStep), b.Config.Model.Context
+	out := data.Batch{Inputs: make([]int32, 0, n), Targets: make([]int32, 0, n)}
+	windows := int64((len(b.tokens) - 1) / time)
+	for row := range int64(b.Config.Batch.Sequences) {
+		from := int((b.done*int64(b.Config.Batch.Sequences)+row)%windows) * time
+		out.Inputs = append(out.Inputs, b.tokens[from:from+time]...)
+		out.Targets = append(out.Targets, b.tokens[from+1:from+1+time]...)
+	}
+	return out
+}
+
+func (b *Bench) randomBatch() data.Batch {
 	n := int(b.Config.TokensPerStep)
-	out := &data.Batch{Inputs: make([]int32, n), Targets: make([]int32, n)}
+	out := data.Batch{Inputs: make([]int32, n), Targets: make([]int32, n)}
 	for i := range n {
 		out.Inputs[i], out.Targets[i] = b.random.Int32N(int32(b.Config.Model.Vocab)), b.random.Int32N(int32(b.Config.Model.Vocab))
 	}

@@ -138,7 +138,7 @@ func timeStep(r config.Resolved) (float64, error) {
 	}
 	defer stepper.Close()
 	b := &Bench{Config: r, stepper: stepper, random: rand.New(rand.NewPCG(1, 2))}
-	seconds, _, err := b.Run(4, nil)
+	seconds, _, err := b.Run(4)
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -45,12 +46,15 @@ func bench(r request.Bench, s streams) error {
 		Parameters: b.Config.Model.Parameters(), TokensPerStep: b.Config.TokensPerStep,
 	}
 	if r.What == benchServe {
+		if err := prepareServing(b, r); err != nil {
+			return err
+		}
 		return serve(b, facts, s)
 	}
-	if _, _, err := b.Run(r.Warmup, nil); err != nil {
+	if _, _, err := b.Run(r.Warmup); err != nil {
 		return err
 	}
-	seconds, _, err := b.Run(r.Steps, nil)
+	seconds, _, err := b.Run(r.Steps)
 	if err != nil {
 		return err
 	}
@@ -79,6 +83,23 @@ type turn struct {
 	Losses []record.Float `json:"losses"`
 }
 
+// prepareServing gives the contenders of a comparison the same tokens and the same start.
+func prepareServing(b *trainer.Bench, r request.Bench) error {
+	if r.Tokens != "" {
+		if err := b.UseTokens(r.Tokens); err != nil {
+			return err
+		}
+	}
+	if r.Weights == "" {
+		return nil
+	}
+	var file bytes.Buffer
+	if err := b.Model().Save(&file); err != nil {
+		return err
+	}
+	return record.WriteFileAtomic(record.OS(), r.Weights, file.Bytes())
+}
+
 // maxTurn bounds the steps of one turn.
 const maxTurn = 1 << 20
 
@@ -105,7 +126,7 @@ func serve(b *trainer.Bench, facts request.BenchResult, s streams) error {
 		if word != "go" || err != nil || n < 1 || n > maxTurn {
 			return record.Fail(record.Usage, "%.80q: \"go N\" with 1 to %d steps, or \"quit\"", line, maxTurn)
 		}
-		seconds, losses, err := b.Run(n, nil)
+		seconds, losses, err := b.Run(n)
 		if err != nil {
 			return err
 		}

@@ -105,9 +105,10 @@ type Import struct {
 	Quiet bool   `json:"quiet,omitempty"`
 }
 
-// Bench times training steps, without a run folder and without a trace.
+// Bench times training steps, without a run folder and without a trace. With What "serve" it answers lines on standard
+// input: "go N" makes N steps and is answered by a line of JSON.
 type Bench struct {
-	What   string   `json:"what"` // train
+	What   string   `json:"what"` // train | serve
 	Config string   `json:"config"`
 	Sets   []string `json:"sets,omitempty"`
 	Env    []string `json:"env,omitempty"`
@@ -115,6 +116,9 @@ type Bench struct {
 	Warmup int      `json:"warmup"` // before them
 	JSON   bool     `json:"json,omitempty"`
 	Quiet  bool     `json:"quiet,omitempty"`
+
+	Tokens  string `json:"tokens,omitempty"`  // serve: file of little-endian int32 to train on
+	Weights string `json:"weights,omitempty"` // serve: where the initial weights go, as safetensors
 }
 
 // BenchResult is the reply to Bench with JSON.
