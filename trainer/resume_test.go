@@ -280,6 +280,36 @@ func TestTrain_Mismatch(t *testing.T) {
 	}
 }
 
+// A shard of the same size with other content is refused before anything is trained or written.
+func TestTrain_ChangedShard(t *testing.T) {
+	prepared := corpus(t, 1)
+	sets := settings(prepared)
+	dir := filepath.Join(folder(t), "run")
+	if _, err := train(t, dir, sets, stopping(7)); record.CodeOf(err) != record.Stopped {
+		t.Fatal(err)
+	}
+	before := listing(t, dir)
+	shards, err := filepath.Glob(filepath.Join(prepared, "train", "*.bin"))
+	if err != nil || len(shards) == 0 {
+		t.Fatal(shards, err)
+	}
+	text, err := os.ReadFile(shards[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)-2]++
+	if err := os.WriteFile(shards[0], text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = train(t, dir, sets)
+	if record.CodeOf(err) != record.BadData || !strings.Contains(fmt.Sprint(err), filepath.Base(shards[0])) {
+		t.Errorf("error %v (code %d), want 65 naming %s", err, record.CodeOf(err), shards[0])
+	}
+	if diff := cmp.Diff(before, listing(t, dir)); diff != "" {
+		t.Errorf("the folder changed:\n%s", diff)
+	}
+}
+
 // listing is every file below dir with its content's size and time.
 func listing(t *testing.T, dir string) []string {
 	t.Helper()

@@ -62,7 +62,7 @@ func Train(ctx context.Context, o Options) (Result, error) {
 	if t.fsys == nil {
 		t.fsys = record.OS()
 	}
-	err := t.open()
+	err := t.open(ctx)
 	if err == nil {
 		err = t.loop(ctx)
 	}
@@ -71,8 +71,9 @@ func Train(ctx context.Context, o Options) (Result, error) {
 
 // open does everything before the first step. What is only read comes first, so that a start that is
 // refused leaves the folder as it was; a run that is done already needs no more than that.
-func (t *training) open() error {
-	for _, f := range []func() error{t.resolve, t.own, t.look, t.guard, t.build, t.create, t.restore, t.observe} {
+func (t *training) open(ctx context.Context) error {
+	verify := func() error { return t.verify(ctx) }
+	for _, f := range []func() error{t.resolve, t.own, t.look, t.guard, verify, t.build, t.create, t.restore, t.observe} {
 		if err := f(); err != nil || t.finished {
 			return err
 		}
@@ -123,6 +124,20 @@ func (t *training) own() error {
 	}
 	if len(removed) > 0 {
 		t.console.message("removed %d unfinished files that a stopped process left", len(removed))
+	}
+	return nil
+}
+
+// verify reads every shard once and compares its digest: a shard of the same size with other content
+// would train another model under this run's id.
+func (t *training) verify(ctx context.Context) error {
+	for _, set := range []*data.Set{t.train, t.val} {
+		if set == nil {
+			continue
+		}
+		if err := set.Verify(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
