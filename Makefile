@@ -33,6 +33,15 @@ build: native ## build bin/plasticity and bin/plasticity-worker
 native: go ## find or install libtorch and build the native library
 	@cgo/build.sh native
 
+.PHONY: cuda
+cuda: go ## compile the CUDA side as well (needs no GPU)
+	@cgo/build.sh cuda
+
+.PHONY: setup-cuda
+setup-cuda: go ## fetch what a GPU needs (2.2 GB), then build with it
+	@third_party/find_libtorch.sh --cuda >/dev/null
+	@$(MAKE) cuda build
+
 .PHONY: go
 go:
 	@command -v go >/dev/null || { echo "Go is needed: install it (the version is in go.mod)" >&2; exit 1; }

@@ -21,16 +21,22 @@ type LossResult struct {
 // maxTokens of them (0: all), the same every time, each token with equal weight. sequences is how many
 // windows go through the model at once; it does not change what is measured.
 func Loss(ctx context.Context, m *model.Transformer, set *data.Set, maxTokens int64, sequences int) (LossResult, error) {
+	return LossBy(ctx, func(b data.Batch) (float64, error) { return summedLoss(m, b) }, m.Config().Context, set, maxTokens, sequences)
+}
+
+// LossBy is Loss with another way to compute it: summed gives the sum of the losses of a batch of windows of
+// length tokens.
+func LossBy(ctx context.Context, summed func(data.Batch) (float64, error), length int, set *data.Set, maxTokens int64, sequences int) (LossResult, error) {
 	var out LossResult
 	sum := 0.0
-	for batch, err := range set.Batches(m.Config().Context, sequences, maxTokens) {
+	for batch, err := range set.Batches(length, sequences, maxTokens) {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
 			return LossResult{}, err
 		}
-		loss, err := summedLoss(m, batch)
+		loss, err := summed(batch)
 		if err != nil {
 			return LossResult{}, err
 		}
@@ -38,7 +44,7 @@ func Loss(ctx context.Context, m *model.Transformer, set *data.Set, maxTokens in
 		out.Tokens += int64(len(batch.Targets))
 	}
 	if out.Tokens == 0 {
-		return LossResult{}, record.Fail(record.BadData, "%s has no window of %d tokens to measure the loss on", set.Dir(), m.Config().Context)
+		return LossResult{}, record.Fail(record.BadData, "%s has no window of %d tokens to measure the loss on", set.Dir(), length)
 	}
 	out.NatsPerToken = sum / float64(out.Tokens)
 	out.BitsPerByte = out.NatsPerToken / math.Ln2 / set.BytesPerToken()

@@ -3,6 +3,7 @@ package trainer
 import (
 	"context"
 	"encoding/binary"
+	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -10,8 +11,9 @@ import (
 
 	"plasticity/config"
 	"plasticity/data"
-	"plasticity/model"
 	"plasticity/record"
+	"plasticity/torch/nn"
+	"plasticity/torch/safetensors"
 )
 
 // Bench times optimizer steps of a config on random tokens, without a run folder. The caller closes it.
@@ -42,22 +44,62 @@ func (b *Bench) Close() { b.stepper.Close() }
 // StepName is the implementation that is timed.
 func (b *Bench) StepName() string { return b.stepper.Name() }
 
-// Model holds the weights that are trained.
-func (b *Bench) Model() *model.Transformer { return b.stepper.Model() }
+// SaveWeights writes the weights that are trained as a safetensors file.
+func (b *Bench) SaveWeights(w io.Writer) error {
+	return safetensors.Write(w, safetensors.PyTorch(), sources(b.stepper.Registry(), nn.Params, ""))
+}
 
-// Run makes n steps and returns each one's seconds, with reading its batch, and loss.
+// Device is where the steps run, with what is known of a GPU's.
+func (b *Bench) Device() (DeviceUse, error) {
+	if g, ok := b.stepper.(*graph); ok {
+		return g.use()
+	}
+	return DeviceUse{Name: "cpu"}, nil
+}
+
+// Run makes n steps and returns each one's seconds, with reading its batch, and loss. Where the stepper allows it the
+// next step is started before the last one is read, as training does, and a step's seconds are those between results.
 func (b *Bench) Run(n int) (seconds, losses []float64, err error) {
-	for range n {
-		start := time.Now()
-		r, err := b.stepper.Step(context.Background(), b.next(), Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)})
+	start := time.Now()
+	took := func(r StepResult) {
+		now := time.Now()
+		seconds, losses = append(seconds, now.Sub(start).Seconds()), append(losses, r.Loss)
+		start = now
+	}
+	p, ok := b.stepper.(pipelined)
+	for i := range n {
+		var r StepResult
+		switch {
+		case !ok:
+			r, err = b.stepper.Step(context.Background(), b.next(), b.update())
+			b.done++
+		case i == 0:
+			err = b.launch(p)
+			fallthrough
+		default:
+			if err == nil && i+1 < n {
+				err = b.launch(p)
+			}
+			if err == nil {
+				r, err = p.Wait()
+			}
+		}
 		if err != nil {
 			return nil, nil, err
 		}
-		seconds = append(seconds, time.Since(start).Seconds())
-		losses = append(losses, r.Loss)
-		b.done++
+		took(r)
 	}
 	return seconds, losses, nil
+}
+
+func (b *Bench) update() Update {
+	return Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)}
+}
+
+func (b *Bench) launch(p pipelined) error {
+	err := p.Launch(b.next(), b.update())
+	b.done++
+	return err
 }
 
 // maxBenchTokens bounds the file that UseTokens reads, 1 GiB.

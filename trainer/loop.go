@@ -48,16 +48,11 @@ func (t *training) load() error {
 // advance makes one optimizer step and what is due after it. Its error is the context's when a
 // signal has come; every step that was counted is then complete.
 func (t *training) advance(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && t.ahead == nil {
 		return err
 	}
 	start := time.Now()
-	batch, err := t.loader.Next(ctx)
-	if err != nil {
-		return err
-	}
-	update := Update{LR: t.config.LRAt(t.step), DecayFactor: t.config.DecayFactorAt(t.step)}
-	result, err := t.stepper.Step(ctx, batch, update)
+	batch, update, result, err := t.compute(ctx)
 	if err != nil {
 		return t.failedStep(batch, result, err)
 	}
@@ -110,10 +105,16 @@ func (t *training) publish(e StepEvent) error {
 // evaluate measures the validation loss on the same windows every time; nothing of the training
 // stream moves.
 func (t *training) evaluate(ctx context.Context) (*Evaluation, error) {
-	if t.val == nil || t.stepper.Model() == nil {
+	var loss eval.LossResult
+	var err error
+	tokens, sequences := t.config.Eval.Tokens, t.config.Batch.MicroSequences
+	if g, ok := t.stepper.(*graph); ok && t.val != nil {
+		loss, err = eval.LossBy(ctx, g.summedLoss, t.config.Model.Context, t.val, tokens, sequences)
+	} else if t.val == nil || t.stepper.Model() == nil {
 		return nil, nil //nolint:nilnil // no validation is not an error
+	} else {
+		loss, err = eval.Loss(ctx, t.stepper.Model(), t.val, tokens, sequences)
 	}
-	loss, err := eval.Loss(ctx, t.stepper.Model(), t.val, t.config.Eval.Tokens, t.config.Batch.MicroSequences)
 	if err != nil {
 		return nil, err
 	}

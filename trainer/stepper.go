@@ -60,6 +60,11 @@ func newStepper(c config.Resolved) (Stepper, error) {
 	if err := torch.Check(); err != nil {
 		return nil, err
 	}
+	if at, err := place(c.Run); err != nil {
+		return nil, err
+	} else if at.device != torch.CPU {
+		return newGraph(c, at.device)
+	}
 	if err := torch.SetThreads(Threads(c.Run)); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ type training struct {
 	console  *console
 	server   *server
 	loader   *data.Loader
+	ahead    *flight // the step that was started early; nil: none
 
 	parent     parent
 	native     nativeInfo
@@ -87,10 +88,13 @@ func (t *training) resolve() error {
 	if err := c.CheckTrainable(); err != nil {
 		return err
 	}
-	if err := checkDevice(c.Device); err != nil {
+	at, err := place(c)
+	if err != nil {
 		return err
 	}
-	var err error
+	if at.note != "" {
+		t.notes = append(t.notes, at.note)
+	}
 	if t.facts, t.train, t.val, err = openData(c); err != nil {
 		return err
 	}
@@ -159,7 +163,7 @@ func (t *training) create() error {
 	if err != nil {
 		return err
 	}
-	if t.native, err = describe(); err != nil {
+	if t.native, err = describe(t.stepper); err != nil {
 		return err
 	}
 	if t.run, err = record.Create(t.fsys, t.dir, t.info(), t.options.Given, resolved); err != nil {
@@ -194,7 +198,7 @@ func (t *training) info() record.Info {
 	info := record.Info{
 		ID: t.id, Name: c.Name, Grid: t.options.Grid, Kind: "pretrain", Seed: c.Seed, Axes: t.options.Axes,
 		Commit: t.options.Program.Commit, Dirty: t.options.Program.Dirty, Program: t.options.Program.Version,
-		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: "cpu", Precision: c.Precision, Step: t.stepper.Name(), Threads: Threads(c.Run),
+		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: t.native.Device, Precision: c.Precision, Step: t.stepper.Name(), Threads: Threads(c.Run),
 		Started: time.Now().UTC().Format(time.RFC3339), Model: modelName(c.Model),
 		Parameters: c.Model.Parameters(), Tokens: c.TokensTotal, Steps: c.Steps, TokensPerStep: c.TokensPerStep,
 		LearningRate: record.Float(c.Optimizer.LR), WeightDecay: record.Float(c.WeightDecay), Tau: record.Float(c.Tau),

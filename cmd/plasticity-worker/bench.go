@@ -41,8 +41,12 @@ func bench(r request.Bench, s streams) error {
 		return err
 	}
 	defer b.Close()
+	use, err := b.Device()
+	if err != nil {
+		return err
+	}
 	facts := request.BenchResult{
-		Name: c.Name, Step: b.StepName(), Precision: c.Precision, Device: "cpu", Threads: trainer.Threads(c),
+		Name: c.Name, Step: b.StepName(), Precision: c.Precision, Device: use.Name, Threads: trainer.Threads(c),
 		Parameters: b.Config.Model.Parameters(), TokensPerStep: b.Config.TokensPerStep,
 	}
 	if r.What == benchServe {
@@ -73,6 +77,10 @@ func summed(b *trainer.Bench, facts request.BenchResult, seconds []float64) requ
 	facts.Steps = len(seconds)
 	facts.StepMSBest, facts.StepMSMedian = record.Float(got.Best*1e3), record.Float(got.Median*1e3)
 	facts.TokensPerSecond, facts.GFLOPS = record.Float(got.TokensPerSecond), record.Float(got.GFLOPS)
+	if use, err := b.Device(); err == nil && use.Hardware != "" {
+		facts.Hardware, facts.Launch = use.Hardware, use.Launch
+		facts.DevicePeakBytes, facts.DeviceReservedBytes, facts.DevicePlannedBytes = use.PeakBytes, use.ReservedBytes, use.PlannedBytes
+	}
 	return facts
 }
 
@@ -94,7 +102,7 @@ func prepareServing(b *trainer.Bench, r request.Bench) error {
 		return nil
 	}
 	var file bytes.Buffer
-	if err := b.Model().Save(&file); err != nil {
+	if err := b.SaveWeights(&file); err != nil {
 		return err
 	}
 	return record.WriteFileAtomic(record.OS(), r.Weights, file.Bytes())

@@ -91,26 +91,30 @@ func (r *Registry) NumParams() int64 {
 
 // Build lays out the buffers, all zero. With BFloat16, products use a rounded copy of the values.
 // After a failure the registry holds nothing.
-func (r *Registry) Build(precision torch.DType) error {
+func (r *Registry) Build(precision torch.DType) error { return r.BuildOn(torch.CPU, precision) }
+
+// BuildOn is Build with the buffers in the memory of a CUDA device, or on the host for torch.CPU. Read, Write,
+// Round and norms work as on the host.
+func (r *Registry) BuildOn(device int, precision torch.DType) error {
 	if r.problem != nil {
 		return record.Fail(record.Internal, "nn: %w", r.problem)
 	}
-	if err := r.build(precision); err != nil {
+	if err := r.build(device, precision); err != nil {
 		r.Close()
 		return err
 	}
 	return nil
 }
 
-func (r *Registry) build(precision torch.DType) error {
+func (r *Registry) build(device int, precision torch.DType) error {
 	var err error
 	for b := range r.flat {
-		if r.flat[b], err = torch.NewFlat(torch.Float32, r.NumParams()); err != nil {
+		if r.flat[b], err = torch.NewFlatOn(device, torch.Float32, r.NumParams()); err != nil {
 			return err
 		}
 	}
 	if precision == torch.BFloat16 {
-		if r.copy16, err = torch.NewFlat(torch.BFloat16, r.NumParams()); err != nil {
+		if r.copy16, err = torch.NewFlatOn(device, torch.BFloat16, r.NumParams()); err != nil {
 			return err
 		}
 	}

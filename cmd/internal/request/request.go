@@ -135,6 +135,13 @@ type BenchResult struct {
 	StepMSMedian    record.Float `json:"step_ms_median"`
 	TokensPerSecond record.Float `json:"tokens_per_second"` // at the median
 	GFLOPS          record.Float `json:"gflops"`            // causal count, at the median
+
+	// Of a GPU.
+	Hardware            string `json:"hardware,omitempty"`
+	Launch              string `json:"launch,omitempty"`
+	DevicePeakBytes     int64  `json:"device_peak_bytes,omitempty"`
+	DeviceReservedBytes int64  `json:"device_reserved_bytes,omitempty"`
+	DevicePlannedBytes  int64  `json:"device_planned_bytes,omitempty"`
 }
 
 // Doctor asks what the native side finds on this machine.
