@@ -73,6 +73,9 @@ type GraphOptions struct {
 	Sequences, MicroSequences                              int
 	Attention                                              int  // Attention…
 	Launches                                               bool // no graph: a launch an operation
+	Deterministic                                          bool // equal inputs give equal bits, at any length
+	Keep                                                   bool // nothing is computed again in backward; more memory
+	Streams                                                int  // 2: weight gradients beside the rest; 0: as fits the size
 	Parameters                                             int64
 	RopeTheta, NormEps, ZLoss, ClipNorm, Beta1, Beta2, Eps float64
 }
@@ -83,6 +86,7 @@ func (o GraphOptions) native() C.tgo_graph_options {
 		heads: C.int32_t(o.Heads), kv_heads: C.int32_t(o.KVHeads), ffn: C.int32_t(o.FFN), vocab: C.int32_t(o.Vocab),
 		context: C.int32_t(o.Context), tied: flag(o.Tied), sequences: C.int32_t(o.Sequences),
 		micro_sequences: C.int32_t(o.MicroSequences), attention: C.int32_t(o.Attention), launches: flag(o.Launches),
+		deterministic: flag(o.Deterministic), keep: flag(o.Keep), streams: C.int32_t(o.Streams),
 		parameters: C.int64_t(o.Parameters), rope_theta: C.double(o.RopeTheta), norm_eps: C.double(o.NormEps),
 		z_loss: C.double(o.ZLoss), clip_norm: C.double(o.ClipNorm), beta1: C.double(o.Beta1), beta2: C.double(o.Beta2),
 		eps: C.double(o.Eps),

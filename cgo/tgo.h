@@ -233,6 +233,9 @@ typedef struct tgo_graph_options {
   int32_t sequences, micro_sequences; /* of a step, of a pass */
   int32_t attention;                  /* TGO_ATTENTION_… */
   int32_t launches;                   /* 1: no graph, a launch an operation */
+  int32_t deterministic;              /* 1: equal inputs give equal bits, at any length */
+  int32_t keep;                       /* 1: nothing is computed again in backward; more memory */
+  int32_t streams;                    /* 2: weight gradients beside the rest; 0: as fits the size */
   int64_t parameters;
   double rope_theta, norm_eps, z_loss, clip_norm, beta1, beta2, eps;
 } tgo_graph_options;

@@ -23,6 +23,9 @@ func place(c config.Run) (placement, error) {
 	if c.Device == "cpu" || (c.Device == "auto" && c.Precision != "bf16") {
 		return host, nil
 	}
+	if c.Precision != "bf16" {
+		return host, record.Fail(record.Usage, "precision %s on %s: a GPU computes products in bfloat16; set precision: bf16, or device: cpu", c.Precision, c.Device)
+	}
 	devices, err := torch.OpenCUDA()
 	if err != nil {
 		return host, err
@@ -45,9 +48,6 @@ func place(c config.Run) (placement, error) {
 	}
 	if n >= devices.Count {
 		return host, record.Fail(record.Usage, "device %s: there are %d GPUs, cuda:0 to cuda:%d", c.Device, devices.Count, devices.Count-1)
-	}
-	if c.Precision != "bf16" {
-		return host, record.Fail(record.Usage, "precision %s on %s: a GPU computes products in bfloat16; set precision: bf16, or device: cpu", c.Precision, c.Device)
 	}
 	return placement{device: n}, nil
 }

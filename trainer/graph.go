@@ -41,8 +41,11 @@ func newGraph(c config.Resolved, device int) (Stepper, error) {
 
 // graphChoice departs from what a run gets by itself; for tests.
 type graphChoice struct {
-	attention int
-	launches  bool
+	attention     int
+	launches      bool
+	deterministic bool
+	recompute     bool
+	streams       int
 }
 
 func buildGraph(c config.Resolved, device int, choice graphChoice) (*graph, error) {
@@ -61,11 +64,9 @@ func (g *graph) build(c config.Resolved, choice graphChoice) error {
 		return err
 	}
 	o := graphOptions(c, g.device)
-	o.Attention, o.Launches = choice.attention, choice.launches
-	if g.planned, err = torch.PlanGraph(o); err != nil {
-		return err
-	}
-	if err := g.fits(); err != nil {
+	o.Attention, o.Launches, o.Streams = choice.attention, choice.launches, choice.streams
+	o.Deterministic = o.Deterministic || choice.deterministic
+	if err := g.plan(&o, choice.recompute); err != nil {
 		return err
 	}
 	if err := g.registry.BuildOn(g.device, torch.BFloat16); err != nil {
@@ -91,11 +92,25 @@ func (g *graph) build(c config.Resolved, choice graphChoice) error {
 	return err
 }
 
-// fits refuses a step for which the device has no room, before anything is allocated.
-func (g *graph) fits() error {
+// headroom is the share of a device's free memory that a step may take without computing anything again.
+const headroom = 0.92
+
+// plan decides whether there is room to keep what backward would else compute again, and refuses a step for
+// which there is none, before anything is allocated. Both ways give the same bits.
+func (g *graph) plan(o *torch.GraphOptions, recompute bool) error {
 	info, err := torch.DescribeCUDA(g.device)
 	if err != nil {
 		return err
+	}
+	o.Keep = !recompute
+	if g.planned, err = torch.PlanGraph(*o); err != nil {
+		return err
+	}
+	if o.Keep && float64(graphBytes(g.planned)) > headroom*float64(info.Free) {
+		o.Keep = false
+		if g.planned, err = torch.PlanGraph(*o); err != nil {
+			return err
+		}
 	}
 	if need := graphBytes(g.planned); need > info.Free {
 		return record.Fail(record.OutOfMemory, "%s needs %s and %s has %s free: lower batch.micro_sequences", g.deviceName(), bytesText(need), info.Name, bytesText(info.Free))

@@ -45,8 +45,10 @@ target_link_options(tgo_cuda PRIVATE -Wl,--as-needed -Wl,--no-undefined -Wl,--al
 target_link_libraries(tgo_cuda PRIVATE torch_cuda c10_cuda torch_cpu c10 ${cudart})
 set_target_properties(tgo_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${TGO_OUTPUT}" LINKER_LANGUAGE CXX)
 
-# Kernels against the same computation in double precision; needs a device to run.
-add_executable(cuda_kernels_test EXCLUDE_FROM_ALL "${CMAKE_SOURCE_DIR}/src/cuda/tests/kernels_test.cc" ${cuda_objects})
-target_include_directories(cuda_kernels_test SYSTEM PRIVATE "${TGO_CUDA_INCLUDE}")
-target_compile_options(cuda_kernels_test PRIVATE ${flags} ${optimised})
-target_link_libraries(cuda_kernels_test PRIVATE ${cudart} Threads::Threads)
+# Kernels against the same computation in double precision, and their times; need a device to run.
+foreach(name kernels_test kernels_time)
+  add_executable(cuda_${name} EXCLUDE_FROM_ALL "${CMAKE_SOURCE_DIR}/src/cuda/tests/${name}.cc" ${cuda_objects})
+  target_include_directories(cuda_${name} SYSTEM PRIVATE "${TGO_CUDA_INCLUDE}")
+  target_compile_options(cuda_${name} PRIVATE ${flags} ${optimised})
+  target_link_libraries(cuda_${name} PRIVATE ${cudart} Threads::Threads)
+endforeach()

@@ -14,8 +14,7 @@
 
 #include <cmath>
 #include <limits>
-
-#include "../../tgo.h"
+#include <optional>
 
 namespace tgo::cuda {
 namespace {
@@ -43,7 +42,7 @@ class Deterministic {
         warn_(context().deterministicAlgorithmsWarnOnly()),
         fill_(context().deterministicFillUninitializedMemory()) {
     context().setDeterministicFillUninitializedMemory(false);
-    context().setDeterministicAlgorithms(true, /*warn_only=*/true);
+    context().setDeterministicAlgorithms(true, /*warn_only=*/false);
   }
   ~Deterministic() {
     context().setDeterministicAlgorithms(before_, warn_);
@@ -90,7 +89,8 @@ class Cudnn : public Attention {
 
 class Flash : public Attention {
  public:
-  const char* name() const override { return "flash"; }
+  explicit Flash(bool deterministic) : deterministic_(deterministic) {}
+  const char* name() const override { return deterministic_ ? "flash, deterministic" : "flash"; }
 
   Attended forward(const Qkv& x) const override {
     Attended a;
@@ -103,12 +103,16 @@ class Flash : public Attention {
   }
 
   QkvGradients backward(const at::Tensor& dout, const Qkv& x, const Attended& a) const override {
-    const Deterministic order;
+    const std::optional<Deterministic> order =
+        deterministic_ ? std::optional<Deterministic>(std::in_place) : std::nullopt;
     auto [q, k, v] = at::_scaled_dot_product_flash_attention_backward(
         dout, x.q, x.k, x.v, a.out, a.log_sum_exp, a.cumulative_q, a.cumulative_k, a.longest_q,
         a.longest_k, 0.0, /*is_causal=*/true, a.seed, a.offset);
     return {q, k, v};
   }
+
+ private:
+  bool deterministic_;
 };
 
 // Plain products in float32, with all scores in memory: for sizes that nothing else takes.
@@ -173,15 +177,17 @@ double error_of(const Attention& a, const Qkv& x, const at::Tensor& dout) {
 
 }  // namespace
 
-std::vector<std::unique_ptr<Attention>> attention_candidates(int32_t wanted, int major) {
+std::vector<std::unique_ptr<Attention>> attention_candidates(const tgo_graph_options& options,
+                                                             int major) {
   std::vector<std::unique_ptr<Attention>> out;
+  const int32_t wanted = options.attention;
   const bool any = wanted == TGO_ATTENTION_AUTO;
-  if (wanted == TGO_ATTENTION_CUDNN || (any && major >= 9)) {
+  if (wanted == TGO_ATTENTION_CUDNN || (any && major >= 9 && options.deterministic == 0)) {
     out.push_back(std::make_unique<Cudnn>(false));
     out.push_back(std::make_unique<Cudnn>(true));
   }
   if (wanted == TGO_ATTENTION_FLASH || any) {
-    out.push_back(std::make_unique<Flash>());
+    out.push_back(std::make_unique<Flash>(options.deterministic != 0));
   }
   out.push_back(std::make_unique<Math>());
   return out;

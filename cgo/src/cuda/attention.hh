@@ -3,8 +3,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <string>
 #include <vector>
+
+#include "../../tgo.h"
 
 namespace tgo::cuda {
 
@@ -33,9 +36,10 @@ class Attention {
   virtual QkvGradients backward(const at::Tensor& dout, const Qkv& x, const Attended& a) const = 0;
 };
 
-// The implementations in the order in which they are tried for `wanted` (TGO_ATTENTION_…) on a device
-// of compute capability major.x.
-std::vector<std::unique_ptr<Attention>> attention_candidates(int32_t wanted, int major);
+// The implementations in the order in which they are tried on a device of compute capability major.x.
+// cuDNN's backward adds in no fixed order, so where `deterministic` asks for one it is passed over.
+std::vector<std::unique_ptr<Attention>> attention_candidates(const tgo_graph_options& options,
+                                                             int major);
 
 // Why `a` cannot be used for these sizes, or nothing. Runs it on a short sequence and compares with plain
 // products in float32.

@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "engine.hh"
+#include "event.hh"
 #include "step.hh"
 
 namespace tgo::cuda {
@@ -36,19 +37,6 @@ class Pinned {
 
  private:
   T* data_ = nullptr;
-};
-
-class Event {
- public:
-  Event() { C10_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
-  ~Event() { C10_CUDA_IGNORE_ERROR(cudaEventDestroy(event_)); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-  void record(cudaStream_t stream) { C10_CUDA_CHECK(cudaEventRecord(event_, stream)); }
-  void wait() { C10_CUDA_CHECK(cudaEventSynchronize(event_)); }
-
- private:
-  cudaEvent_t event_ = nullptr;
 };
 
 // What the host writes for a step and what it gets back; two of them, so that the next step can be
@@ -167,7 +155,7 @@ Steps::Steps(const tgo_graph_options& options, const State& state, const tgo_gra
   pass_ = std::make_unique<Pass>(options, state, layers, device);
   cudaDeviceProp properties{};
   C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device.index()));
-  attention_ = pass_->choose_attention(options.attention, properties.major);
+  attention_ = pass_->choose_attention(options, properties.major);
   for (auto& slot : slots_) {
     slot = std::make_unique<Slot>(staging_.bytes());
   }

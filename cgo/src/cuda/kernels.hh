@@ -98,8 +98,9 @@ void norm_rotate_backward(const Heads& h, const QKNorm& n, const HeadGradients& 
 
 // act = silu(gate) · up; a row of gate_up [N, 2F] is gate, then up.
 void swiglu(const bf16* gate_up, bf16* act, int64_t rows, int64_t ffn, cudaStream_t stream);
-// gate_up becomes its gradient, and dact becomes act, computed again.
-void swiglu_backward(bf16* gate_up, bf16* dact, int64_t rows, int64_t ffn, cudaStream_t stream);
+// gate_up becomes its gradient, and with `again` dact becomes act, computed again.
+void swiglu_backward(bf16* gate_up, bf16* dact, bool again, int64_t rows, int64_t ffn,
+                     cudaStream_t stream);
 
 // ---- loss.cu --------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ namespace tgo::cuda {
 Pass::Pass(const tgo_graph_options& options, const State& state, const tgo_graph_layer* layers,
            at::Device device)
     : options_(options), sizes_(options), state_(state), device_(device),
-      divisor_(int64_t{options.sequences} * options.context), head_tied_(options.tied != 0) {
+      divisor_(int64_t{options.sequences} * options.context), head_tied_(options.tied != 0),
+      side_(c10::cuda::getStreamFromPool(false, device.index())) {
   const int64_t d = sizes_.width, f = sizes_.ffn, e = sizes_.size;
   for (int32_t i = 0; i < options.layers; i++) {
     const tgo_graph_layer& from = layers[i];
@@ -95,8 +96,16 @@ void Pass::allocate() {
   dx_ = at::empty({n, d}, f32);
   h_ = at::empty({n, d}, b16);
   proj_ = at::empty({n, d}, b16);
-  dy_ = at::empty({n, d}, b16);
-  act_ = at::empty({n, sizes_.ffn}, b16);
+  const bool two = sizes_.streams == 2;
+  for (size_t i = 0; i < 4; i++) {
+    const size_t layer = i / 2, part = i % 2;
+    dy_[layer][part] = two || i == 0 ? at::empty({n, d}, b16) : dy_[0][0];
+    if (!sizes_.olmo2 && !sizes_.keep) {
+      again_[layer][part] = two ? at::empty({n, d}, b16) : h_;
+    }
+  }
+  act_[0] = at::empty({n, sizes_.ffn}, b16);
+  act_[1] = two && !sizes_.keep ? at::empty({n, sizes_.ffn}, b16) : act_[0];
   dattn_ = at::empty({n, sizes_.q_width()}, b16);
   logits_ = at::empty({sizes_.chunk(), sizes_.vocab}, b16);
 }
@@ -107,11 +116,16 @@ void Pass::allocate_layer(Layer& l) {
   const auto b16 = at::TensorOptions(device_).dtype(at::kBFloat16);
   l.qkv_rows = at::empty({n, sizes_.qkv_width()}, b16);
   l.gate_up_rows = at::empty({n, 2 * sizes_.ffn}, b16);
+  if (sizes_.keep) {
+    l.act = at::empty({n, sizes_.ffn}, b16);
+  }
   l.rstd1 = at::empty({n}, f32);
   l.rstd2 = at::empty({n}, f32);
   if (!sizes_.olmo2) {
     l.stream_in = at::empty({n, d}, f32);
     l.stream_mid = at::empty({n, d}, f32);
+    l.h1 = sizes_.keep ? at::empty({n, d}, b16) : at::Tensor();
+    l.h2 = sizes_.keep ? at::empty({n, d}, b16) : at::Tensor();
     return;
   }
   for (at::Tensor* t : {&l.in, &l.mid, &l.y1, &l.y2}) {

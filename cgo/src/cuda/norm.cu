@@ -82,17 +82,31 @@ __global__ void post_norm_kernel(Norm n, const bf16* y, float* x, bf16* h) {
   }
 }
 
-// The block's sums for the gain: a copy a row of the block, added up in order at the end.
+// The block's sums for the gain: a copy a row of the block, added up in order at the end. A thread with
+// only one stretch of columns keeps its sums in registers.
 template <int W, int P>
 struct GainSums {
   using At = Place<W, P>;
   float* mine;
-  __device__ GainSums(float* shared, const At& at, int64_t width) {
+  bool one;
+  Vec<W> kept{};
+  __device__ GainSums(float* shared, const At& at, int64_t width) : one(width <= At::kStride) {
     for (int64_t i = threadIdx.x; i < At::kRows * width; i += kThreads) shared[i] = 0;
     mine = shared + at.row * width;
     __syncthreads();
   }
-  __device__ static void write(const float* shared, float* partial, int64_t width) {
+  __device__ void add(int64_t c, const Vec<W>& x) {
+#pragma unroll
+    for (int i = 0; i < W; i++) {
+      if (one) {
+        kept.v[i] += x.v[i];
+      } else {
+        mine[c + i] += x.v[i];
+      }
+    }
+  }
+  __device__ void write(const float* shared, const At& at, float* partial, int64_t width) {
+    for (int i = 0; one && at.column < width && i < W; i++) mine[at.column + i] = kept.v[i];
     __syncthreads();
     for (int64_t c = threadIdx.x; c < width; c += kThreads) {
       float sum = 0;
@@ -124,30 +138,35 @@ __global__ void norm_backward_kernel(Norm n, NormBackward b) {
     const int64_t width = row < n.rows ? n.width : 0;
     const float r = width > 0 ? n.rstd[row] : 0;
     float sum = 0;
+    // The last stretch of columns stays in registers; with one stretch a row nothing is read twice.
+    Vec<W> x{}, d{}, g{}, before{};
     for (int64_t c = at.column; c < width; c += At::kStride) {
-      const Vec<W> x = load<W>(b.x + from + c), d = load<W>(b.dh + from + c);
-      const Vec<W> g = load<W>(n.gain + c);
+      x = load<W>(b.x + from + c), d = load<W>(b.dh + from + c), g = load<W>(n.gain + c);
+      if (b.add) before = load<W>(b.dx + from + c);
 #pragma unroll
       for (int i = 0; i < W; i++) sum += d.v[i] * g.v[i] * x.v[i] * r;
     }
     const float mean = row_sum<P>(sum, scratch) / static_cast<float>(n.width);
     for (int64_t c = at.column; c < width; c += At::kStride) {
-      const Vec<W> x = load<W>(b.x + from + c), d = load<W>(b.dh + from + c);
-      const Vec<W> g = load<W>(n.gain + c);
-      Vec<W> out = b.add ? load<W>(b.dx + from + c) : Vec<W>{}, again;
+      if (!gains.one) {
+        x = load<W>(b.x + from + c), d = load<W>(b.dh + from + c), g = load<W>(n.gain + c);
+        if (b.add) before = load<W>(b.dx + from + c);
+      }
+      Vec<W> out = before, again, dgain;
 #pragma unroll
       for (int i = 0; i < W; i++) {
         const float hat = x.v[i] * r;
-        gains.mine[c + i] += d.v[i] * hat;
+        dgain.v[i] = d.v[i] * hat;
         out.v[i] += r * (d.v[i] * g.v[i] - hat * mean);
         again.v[i] = x.v[i] * (r * g.v[i]);
       }
+      gains.add(c, dgain);
       store<W>(b.dx + from + c, out);
       if (b.dx16 != nullptr) store<W>(b.dx16 + from + c, out);
       if (b.h != nullptr) store<W>(b.h + from + c, again);
     }
   }
-  GainSums<W, P>::write(shared, b.partial, n.width);
+  gains.write(shared, at, b.partial, n.width);
 }
 
 template <int W, int P>
@@ -180,17 +199,18 @@ __global__ void post_norm_backward_kernel(Norm n, const bf16* y, const bf16* dh,
     for (int64_t c = at.column; c < width; c += At::kStride) {
       const Vec<W> d = load<W>(dx + from + c), v = load<W>(y + from + c);
       const Vec<W> g = load<W>(n.gain + c);
-      Vec<W> out;
+      Vec<W> out, dgain;
 #pragma unroll
       for (int i = 0; i < W; i++) {
         const float hat = v.v[i] * r;
-        gains.mine[c + i] += d.v[i] * hat;
+        dgain.v[i] = d.v[i] * hat;
         out.v[i] = r * (d.v[i] * g.v[i] - hat * mean);
       }
+      gains.add(c, dgain);
       store<W>(dy + from + c, out);
     }
   }
-  GainSums<W, P>::write(shared, partial, n.width);
+  gains.write(shared, at, partial, n.width);
 }
 
 template <int W>

@@ -6,13 +6,17 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/cuda/CUDAStream.h>
 
+#include <array>
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "../cuda.hh"
 #include "../graph_plan.hh"
 #include "attention.hh"
+#include "event.hh"
 #include "kernels.hh"
 
 namespace tgo::cuda {
@@ -47,7 +51,7 @@ class Pass {
   void evaluate(const Tokens& tokens, double* losses);
 
   // Tries implementations of attention until one fits; says which, and why not an earlier one.
-  std::string choose_attention(int32_t wanted, int major);
+  std::string choose_attention(const tgo_graph_options& options, int major);
   int64_t divisor() const { return divisor_; }
 
  private:
@@ -62,6 +66,7 @@ class Pass {
     at::Tensor qkv_rows;               // [N, S]
     at::Tensor qk_rows;                // [N, (H+G)·E]: OLMo-2's after norm and rotation
     at::Tensor gate_up_rows;           // [N, 2F]
+    at::Tensor act, h1, h2;            // [N, F], [N, D]: kept when there is room, Llama-2's h
     Attended attended;
   };
 
@@ -78,10 +83,14 @@ class Pass {
   void forward_olmo(size_t i);
   void head(double* losses, bool grad, bool first);
   void backward(bool first);
-  void backward_feed_forward(Layer& l, const at::Tensor& dy, bool first);
-  void backward_attention(Layer& l, const at::Tensor& dy, bool first);
-  void backward_llama(Layer& l, bool first);
-  void backward_olmo(Layer& l, const bf16* dh, bool first);
+  void backward_feed_forward(size_t i, bool first);
+  void backward_attention(size_t i, bool first);
+  void backward_llama(size_t i, bool first);
+  void backward_olmo(size_t i, bool first);
+  void beside(const std::function<void()>& work);
+  void finished(size_t layer);
+  void join(size_t layer);
+  const at::Tensor& act_of(size_t i) const { return sizes_.keep ? layers_[i].act : act_[i % 2]; }
 
   Norm norm_of(const Gain& g, const at::Tensor& rstd, int64_t width) const;
   Heads heads_of() const;
@@ -110,15 +119,20 @@ class Pass {
   // Scratch that every layer uses again.
   at::Tensor x_;               // [N, D] f32: the residual stream's end, OLMo-2's whole
   at::Tensor dx_;              // [N, D] f32: its gradient
-  at::Tensor h_, proj_, dy_;   // [N, D] bf16
-  at::Tensor act_;             // [N, F] bf16
+  at::Tensor h_, proj_;        // [N, D] bf16
   at::Tensor dattn_;           // [N, H·E] bf16
+  // Read by weight gradients, which may still run while the next layer does: of even and odd layers.
+  std::array<std::array<at::Tensor, 2>, 2> dy_, again_;  // [N, D] bf16; feed-forward's and attention's
+  std::array<at::Tensor, 2> act_;                        // [N, F] bf16
   at::Tensor rstd_;            // [N]: of the last norm
   at::Tensor logits_;          // [chunk, V] bf16
   at::Tensor cosine_, sine_;   // [T, E/2] f32
 
   Tokens tokens_{};
   int64_t rows_ = 0;
+  c10::cuda::CUDAStream side_;  // where weight gradients run when there are two streams
+  Event fork_;
+  std::array<Event, 2> done_;  // weight gradients of an even and an odd layer
 };
 
 }  // namespace tgo::cuda

@@ -3,8 +3,8 @@
 //   dgate = dact · up · σ(gate) · (1 + gate · (1 − σ(gate)))
 //   dup   = dact · silu(gate)
 //
-// Backward overwrites gate and up with their gradients and dact with act, which the product for the next
-// weight gradient needs: the activation is not kept between forward and backward.
+// Backward overwrites gate and up with their gradients and, when the activation was not kept, dact with act,
+// which the product for the next weight gradient needs.
 #include "device.cuh"
 
 namespace tgo::cuda {
@@ -25,7 +25,7 @@ __global__ void swiglu_kernel(const bf16* gate_up, bf16* act, int64_t ffn) {
 }
 
 template <int W>
-__global__ void swiglu_backward_kernel(bf16* gate_up, bf16* dact, int64_t ffn) {
+__global__ void swiglu_backward_kernel(bf16* gate_up, bf16* dact, bool again, int64_t ffn) {
   const int64_t c = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * W, row = blockIdx.x;
   if (c >= ffn) return;
   bf16 *g = gate_up + row * 2 * ffn + c, *u = g + ffn, *a = dact + row * ffn + c;
@@ -40,7 +40,7 @@ __global__ void swiglu_backward_kernel(bf16* gate_up, bf16* dact, int64_t ffn) {
   }
   store<W>(g, dgate);
   store<W>(u, dup);
-  store<W>(a, act);
+  if (again) store<W>(a, act);
 }
 
 }  // namespace
@@ -57,14 +57,15 @@ void swiglu(const bf16* gate_up, bf16* act, int64_t rows, int64_t ffn, cudaStrea
   check_launch("swiglu");
 }
 
-void swiglu_backward(bf16* gate_up, bf16* dact, int64_t rows, int64_t ffn, cudaStream_t stream) {
+void swiglu_backward(bf16* gate_up, bf16* dact, bool again, int64_t rows, int64_t ffn,
+                     cudaStream_t stream) {
   const bool wide = ffn % 8 == 0 && aligned({gate_up, dact});
   const dim3 grid(static_cast<unsigned>(rows),
                   static_cast<unsigned>(ceil_div(ffn, kThreads * (wide ? 8 : 1))));
   if (wide) {
-    swiglu_backward_kernel<8><<<grid, kThreads, 0, stream>>>(gate_up, dact, ffn);
+    swiglu_backward_kernel<8><<<grid, kThreads, 0, stream>>>(gate_up, dact, again, ffn);
   } else {
-    swiglu_backward_kernel<1><<<grid, kThreads, 0, stream>>>(gate_up, dact, ffn);
+    swiglu_backward_kernel<1><<<grid, kThreads, 0, stream>>>(gate_up, dact, again, ffn);
   }
   check_launch("swiglu_backward");
 }

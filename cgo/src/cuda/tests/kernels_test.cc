@@ -345,7 +345,7 @@ void test_swiglu(int64_t rows, int64_t ffn) {
   Array<bf16> gate_up(gu), act(size_t(rows * ffn)), dact(da);
   swiglu(gate_up, act, rows, ffn, nullptr);
   const Doubles first = act.read();
-  swiglu_backward(gate_up, dact, rows, ffn, nullptr);
+  swiglu_backward(gate_up, dact, true, rows, ffn, nullptr);
   Doubles want(size_t(rows * ffn)), grad(size_t(rows * 2 * ffn));
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t c = 0; c < ffn; c++) {
