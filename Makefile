@@ -113,3 +113,11 @@ oracle-update: build ## write the golden numbers of the oracles anew
 .PHONY: bench
 bench: build ## our training step against PyTorch's, interleaved (SIZES=S,1M,7M,34M)
 	@tools/bench.sh $(if $(SIZES),--sizes $(SIZES))
+
+.PHONY: gpu-check
+gpu-check: cuda build ## on a machine with a GPU: kernels, step and loss curve against the CPU, resuming
+	@tools/gpu.sh check
+
+.PHONY: gpu-bench
+gpu-bench: cuda build ## on a machine with a GPU: our training step against PyTorch's, interleaved (SIZES=7M,1B)
+	@tools/gpu.sh bench $(if $(SIZES),--sizes $(SIZES))

@@ -138,6 +138,7 @@ func runFields() []field {
 		{path: "precision", kind: text, def: "bf16", oneOf: []string{"f32", "bf16"}, doc: "of products; master weights are f32 in any case", identity: true},
 		{path: "step", kind: text, def: "auto", oneOf: []string{"auto", "reference"}, doc: "implementation of the training step; auto takes the fastest that fits"},
 		{path: "threads", kind: integer, def: int64(0), max: 1024, doc: "0: this process's share of the cores"},
+		{path: "deterministic", kind: boolean, def: false, doc: "on a GPU: equal runs give equal bits also at contexts above 512, with slower attention; a CPU's do anyway"},
 	}
 }
 

@@ -20,8 +20,11 @@ type placement struct {
 // need a GPU.
 func place(c config.Run) (placement, error) {
 	host := placement{device: torch.CPU}
-	if c.Device == "cpu" || (c.Device == "auto" && c.Precision != "bf16") {
+	if c.Device == "cpu" || (c.Device == "auto" && (c.Precision != "bf16" || c.Step != "auto")) {
 		return host, nil
+	}
+	if c.Step != "auto" {
+		return host, record.Fail(record.Usage, "step %s on %s: that step runs on the CPU; set step: auto, or device: cpu", c.Step, c.Device)
 	}
 	if c.Precision != "bf16" {
 		return host, record.Fail(record.Usage, "precision %s on %s: a GPU computes products in bfloat16; set precision: bf16, or device: cpu", c.Precision, c.Device)

@@ -113,9 +113,22 @@ func (g *graph) plan(o *torch.GraphOptions, recompute bool) error {
 		}
 	}
 	if need := graphBytes(g.planned); need > info.Free {
-		return record.Fail(record.OutOfMemory, "%s needs %s and %s has %s free: lower batch.micro_sequences", g.deviceName(), bytesText(need), info.Name, bytesText(info.Free))
+		return record.Fail(record.OutOfMemory, "a step needs %s and %s (%s) has %s free: %s", bytesText(need), g.deviceName(), info.Name, bytesText(info.Free), advice(*o, info.Free))
 	}
 	return nil
+}
+
+// advice names the largest micro-batch that fits.
+func advice(o torch.GraphOptions, free int64) string {
+	for n := o.MicroSequences - 1; n > 0; n-- {
+		if o.MicroSequences = n; o.Sequences%n != 0 {
+			continue
+		}
+		if m, err := torch.PlanGraph(o); err == nil && float64(graphBytes(m)) <= headroom*float64(free) {
+			return fmt.Sprintf("set batch.micro_sequences: %d", n)
+		}
+	}
+	return "the model is too large for it"
 }
 
 // fill sets the weights. Those of another run or of Hugging Face are read by a model on the host.
@@ -155,7 +168,7 @@ func graphOptions(c config.Resolved, device int) torch.GraphOptions {
 		Vocab: m.Vocab, Context: m.Context, Tied: m.TieEmbeddings, Sequences: c.Batch.Sequences,
 		MicroSequences: min(c.Batch.MicroSequences, c.Batch.Sequences), Parameters: m.Parameters(),
 		RopeTheta: m.RopeTheta, NormEps: m.NormEps, ZLoss: o.ZLoss, ClipNorm: o.ClipNorm,
-		Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps,
+		Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, Deterministic: c.Deterministic,
 	}
 }
 

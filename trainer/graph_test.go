@@ -475,6 +475,9 @@ func TestGraph_PlanWithoutGPU(t *testing.T) {
 	if _, err := train(t, filepath.Join(folder(t), "run"), sets); record.CodeOf(err) != record.DeviceLost {
 		t.Errorf("training: %v", err)
 	}
+	if _, err := place(load(t, []string{"device=cuda", "step=reference"})); record.CodeOf(err) != record.Usage {
+		t.Errorf("the reference on a GPU: %v", err)
+	}
 	for _, device := range []string{"auto", "cpu"} {
 		if at, err := place(load(t, []string{"device=" + device})); err != nil || at.device != torch.CPU {
 			t.Errorf("device %s: %+v, %v", device, at, err)
@@ -486,7 +489,7 @@ func TestGraph_PlanWithoutGPU(t *testing.T) {
 func BenchmarkGraph(b *testing.B) {
 	torchtest.RequireCUDA(b)
 	for name, sets := range map[string][]string{
-		"7M": {"model.layers=6", "model.width=256", "model.heads=8", "model.kv_heads=4", "model.ffn=688", "model.vocab=4096", "model.context=256", "batch.sequences=32"},
+		"7M":                  {"model.layers=6", "model.width=256", "model.heads=8", "model.kv_heads=4", "model.ffn=688", "model.vocab=4096", "model.context=256", "batch.sequences=32"},
 		"1B, 6 of its layers": {"model.layers=6", "model.width=2048", "model.heads=32", "model.kv_heads=4", "model.ffn=5632", "model.vocab=32000", "model.context=2048", "batch.sequences=8"},
 	} {
 		for how, choice := range map[string]graphChoice{

@@ -102,6 +102,7 @@ func prepareServing(b *trainer.Bench, r request.Bench) error {
 		return nil
 	}
 	var file bytes.Buffer
+	file.Grow(int(4*b.Config.Model.Parameters()) + 1<<20)
 	if err := b.SaveWeights(&file); err != nil {
 		return err
 	}

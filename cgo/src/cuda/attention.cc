@@ -155,6 +155,9 @@ class Math : public Attention {
   }
 };
 
+// Contexts up to this many tokens are short.
+constexpr int32_t kShort = 512;
+
 double distance(const at::Tensor& got, const at::Tensor& want) {
   const at::Tensor w = want.to(at::kFloat), g = got.to(at::kFloat);
   return ((g - w).norm() / w.norm()).item<double>();
@@ -182,12 +185,14 @@ std::vector<std::unique_ptr<Attention>> attention_candidates(const tgo_graph_opt
   std::vector<std::unique_ptr<Attention>> out;
   const int32_t wanted = options.attention;
   const bool any = wanted == TGO_ATTENTION_AUTO;
-  if (wanted == TGO_ATTENTION_CUDNN || (any && major >= 9 && options.deterministic == 0)) {
+  // At short lengths the fixed order costs nothing, and flash is the faster one on every device.
+  const bool fixed = options.deterministic != 0 || (any && options.context <= kShort);
+  if (wanted == TGO_ATTENTION_CUDNN || (any && major >= 9 && !fixed)) {
     out.push_back(std::make_unique<Cudnn>(false));
     out.push_back(std::make_unique<Cudnn>(true));
   }
   if (wanted == TGO_ATTENTION_FLASH || any) {
-    out.push_back(std::make_unique<Flash>(options.deterministic != 0));
+    out.push_back(std::make_unique<Flash>(fixed));
   }
   out.push_back(std::make_unique<Math>());
   return out;

@@ -285,8 +285,9 @@ void Steps::launch(const int32_t* ids, const int32_t* targets, int64_t count, tg
   c10::cuda::CUDAStreamGuard guard(stream_);
   Slot& slot = *slots_[static_cast<size_t>(launched_ % kSlots)];
   stage(slot, ids, targets, update);
-  // Whoever filled the flat buffers did so on the default stream.
-  C10_CUDA_CHECK(cudaStreamSynchronize(cudaStreamLegacy));
+  if (launched_ == waited_) {  // whoever filled the flat buffers did so on the default stream
+    C10_CUDA_CHECK(cudaStreamSynchronize(cudaStreamLegacy));
+  }
   C10_CUDA_CHECK(cudaMemcpyAsync(device_staging_.mutable_data_ptr(), slot.staging.get(), staging_.bytes(),
                                  cudaMemcpyHostToDevice, stream_));
   if (stopped_ && launched_ == waited_) {

@@ -82,6 +82,9 @@ __global__ void post_norm_kernel(Norm n, const bf16* y, float* x, bf16* h) {
   }
 }
 
+// Blocks that a multiprocessor must hold at once, so that all kGainParts run together on a large device.
+constexpr int kGainBlocks = 4;
+
 // The block's sums for the gain: a copy a row of the block, added up in order at the end. A thread with
 // only one stretch of columns keeps its sums in registers.
 template <int W, int P>
@@ -126,7 +129,7 @@ struct NormBackward {
 };
 
 template <int W, int P>
-__global__ void norm_backward_kernel(Norm n, NormBackward b) {
+__global__ void __launch_bounds__(kThreads, kGainBlocks) norm_backward_kernel(Norm n, NormBackward b) {
   using At = Place<W, P>;
   extern __shared__ float shared[];
   __shared__ float scratch[kThreads / 32];
@@ -138,21 +141,18 @@ __global__ void norm_backward_kernel(Norm n, NormBackward b) {
     const int64_t width = row < n.rows ? n.width : 0;
     const float r = width > 0 ? n.rstd[row] : 0;
     float sum = 0;
-    // The last stretch of columns stays in registers; with one stretch a row nothing is read twice.
-    Vec<W> x{}, d{}, g{}, before{};
     for (int64_t c = at.column; c < width; c += At::kStride) {
-      x = load<W>(b.x + from + c), d = load<W>(b.dh + from + c), g = load<W>(n.gain + c);
-      if (b.add) before = load<W>(b.dx + from + c);
+      const Vec<W> x = load<W>(b.x + from + c), d = load<W>(b.dh + from + c);
+      const Vec<W> g = load<W>(n.gain + c);
 #pragma unroll
       for (int i = 0; i < W; i++) sum += d.v[i] * g.v[i] * x.v[i] * r;
     }
     const float mean = row_sum<P>(sum, scratch) / static_cast<float>(n.width);
     for (int64_t c = at.column; c < width; c += At::kStride) {
-      if (!gains.one) {
-        x = load<W>(b.x + from + c), d = load<W>(b.dh + from + c), g = load<W>(n.gain + c);
-        if (b.add) before = load<W>(b.dx + from + c);
-      }
-      Vec<W> out = before, again, dgain;
+      // Read again, from the cache: kept in registers, they would leave room for fewer blocks.
+      const Vec<W> x = load<W>(b.x + from + c), d = load<W>(b.dh + from + c);
+      const Vec<W> g = load<W>(n.gain + c);
+      Vec<W> out = b.add ? load<W>(b.dx + from + c) : Vec<W>{}, again, dgain;
 #pragma unroll
       for (int i = 0; i < W; i++) {
         const float hat = x.v[i] * r;
@@ -170,7 +170,7 @@ __global__ void norm_backward_kernel(Norm n, NormBackward b) {
 }
 
 template <int W, int P>
-__global__ void post_norm_backward_kernel(Norm n, const bf16* y, const bf16* dh, float* dx, bf16* dy,
+__global__ void __launch_bounds__(kThreads, kGainBlocks) post_norm_backward_kernel(Norm n, const bf16* y, const bf16* dh, float* dx, bf16* dy,
                                           float* partial) {
   using At = Place<W, P>;
   extern __shared__ float shared[];
