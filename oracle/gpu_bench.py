@@ -30,10 +30,10 @@ import peer_train
 PEAK = 989.5e12
 GATE_STEPS = 20
 TOLERANCE = 2e-2  # of the loss, relative to ours
-SEQUENCES = {"7M": 32, "1B": 8}
+SEQUENCES = {"7M": 32, "1B": 12}
 MODES = {
-    "7M": ["bf16", "autocast", "bf16+compile", "bf16+graphs", "bf16+autotune", "autocast+graphs"],
-    "1B": ["autocast", "bf16+compile", "autocast+compile", "bf16+autotune"],
+    "7M": ["bf16+graphs", "autocast+graphs", "bf16", "autocast", "bf16+compile", "bf16+autotune"],
+    "1B": ["autocast+compile", "bf16+compile", "autocast", "bf16+autotune"],
 }
 
 
@@ -150,7 +150,8 @@ def duel(mine, theirs, args):
     return a, b
 
 
-def measure(args, size):
+def measure(args, size, keep):
+    """Rows of a size; `keep` is called with all so far whenever there is a new one."""
     rng = np.random.default_rng(1)
     rows = []
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
@@ -173,12 +174,16 @@ def measure(args, size):
             print(line(rows[-1]), flush=True)
             all_mine += a
             theirs.finish()
-        own = row(size, mine, all_mine or [mine.estimate], [1.0], 0.0, rng)
-        own["planned_gib"] = mine.last.get("device_planned_bytes", 0) / 2**30
-        own["hardware"], own["launch"] = mine.last.get("hardware"), mine.last.get("launch")
-        print(line(own), flush=True)
+            keep([own(size, mine, all_mine, rng), *rows])
+        print(line(own(size, mine, all_mine, rng)), flush=True)
         mine.finish()
-    return [own, *rows]
+    return [own(size, mine, all_mine, rng), *rows]
+
+
+def own(size, mine, turns, rng):
+    r = row(size, mine, turns or [mine.estimate], [1.0], 0.0, rng)
+    last = mine.last
+    return r | {"planned_gib": last.get("device_planned_bytes", 0) / 2**30, "hardware": last.get("hardware"), "launch": last.get("launch")}
 
 
 HEADER = [
@@ -214,17 +219,26 @@ def main() -> None:
     parser.add_argument("--modes", default="", help="PyTorch's, separated by commas; none: a choice for each size")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--lr", type=float, default=3e-4)
+    parser.add_argument("--lr", type=float, default=5e-5)
+    parser.add_argument("--sequences", type=int, default=0, help="of a step; 0: a choice for each size")
     parser.add_argument("--out", default=str(bench.ROOT / "build"))
     args = parser.parse_args()
+    if args.sequences:
+        SEQUENCES.update(dict.fromkeys(SEQUENCES, args.sequences))
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     print(machine(), flush=True)
     rows = []
+
+    def save(new):
+        every = rows + new
+        (out / "gpu-bench.json").write_text(json.dumps({"machine": machine(), "rows": every}, indent=1), encoding="utf-8")
+        (out / "gpu-bench.md").write_text("\n".join(HEADER + [line(r) for r in every]) + "\n", encoding="utf-8")
+
     for size in args.sizes.split(","):
-        rows += measure(args, size)
-        (out / "gpu-bench.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1), encoding="utf-8")
-        (out / "gpu-bench.md").write_text("\n".join(HEADER + [line(r) for r in rows]) + "\n", encoding="utf-8")
+        new = measure(args, size, save)
+        save(new)
+        rows += new
 
 
 if __name__ == "__main__":
