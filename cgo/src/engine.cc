@@ -133,10 +133,16 @@ tgo_status tgo_engine_new(const tgo_model* model, const tgo_engine_options* opti
     }
     auto engine = std::make_unique<tgo::Engine>(s, tgo::options_of(options), offsets);
     *out = new tgo_engine{std::move(engine)};
+    tgo::count_handles(1);
   });
 }
 
-void tgo_engine_free(tgo_engine* engine) noexcept { delete engine; }
+void tgo_engine_free(tgo_engine* engine) noexcept {
+  if (engine != nullptr) {
+    delete engine;
+    tgo::count_handles(-1);
+  }
+}
 
 const char* tgo_engine_isa(const tgo_engine* engine) noexcept {
   return engine == nullptr ? "" : engine->engine->isa();
