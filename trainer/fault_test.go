@@ -35,7 +35,7 @@ type arithmetic struct {
 func newArithmetic(config.Resolved) (Stepper, error) {
 	r := nn.NewRegistry()
 	r.Declare("weight", nn.Init{Constant: 1}, 8)
-	if err := r.Build(torch.Float32); err != nil {
+	if err := r.Build(torch.Float32, nn.Training); err != nil {
 		return nil, err
 	}
 	return &arithmetic{registry: r}, r.Initialize(1)

@@ -63,7 +63,7 @@ func newStepper(c config.Resolved) (Stepper, error) {
 	if err := torch.SetThreads(Threads(c.Run)); err != nil {
 		return nil, err
 	}
-	m, err := model.New(c.Model, precision(c.Run))
+	m, err := model.New(c.Model, precision(c.Run), nn.Training)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ func TestRegistry_ParametersAreViewsOfOneBuffer(t *testing.T) {
 	torchtest.NoLeaks(t)
 	r := nn.NewRegistry()
 	a, b := r.Declare("a", nn.Init{Std: 1}, 2, 3), r.Declare("b", nn.Init{Constant: 1}, 4)
-	if err := r.Build(torch.BFloat16); err != nil {
+	if err := r.Build(torch.BFloat16, nn.Training); err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
@@ -39,7 +39,7 @@ func TestRegistry_GradientsAddUpInTheBuffer(t *testing.T) {
 	torchtest.NoLeaks(t)
 	r := nn.NewRegistry()
 	table := r.Declare("table", nn.Init{Std: 1}, 3, 2)
-	if err := r.Build(torch.Float32); err != nil {
+	if err := r.Build(torch.Float32, nn.Training); err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
@@ -78,7 +78,7 @@ func TestRegistry_MistakesAreReportedByBuild(t *testing.T) {
 			torchtest.NoLeaks(t)
 			r := nn.NewRegistry()
 			declare(r)
-			if r.Build(torch.Float32) == nil {
+			if r.Build(torch.Float32, nn.Training) == nil {
 				t.Fatal("accepted")
 			}
 		})
@@ -92,7 +92,7 @@ func TestInitialize_DependsOnSeedAndNameAlone(t *testing.T) {
 		for _, name := range names {
 			r.Declare(name, nn.Init{Std: 0.02, Truncate: 3}, 5000)
 		}
-		if err := r.Build(torch.Float32); err != nil {
+		if err := r.Build(torch.Float32, nn.Training); err != nil {
 			t.Fatal(err)
 		}
 		defer r.Close()
