@@ -83,6 +83,9 @@ func (m *Transformer) Initialize(seed int64) error { return m.registry.Initializ
 // Config is the model's shape.
 func (m *Transformer) Config() config.Model { return m.config }
 
+// Context is the number of tokens of a whole window.
+func (m *Transformer) Context() int { return m.config.Context }
+
 // Precision is the type in which products are computed.
 func (m *Transformer) Precision() torch.DType { return m.precision }
 
