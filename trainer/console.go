@@ -68,15 +68,15 @@ func (c *console) start(dir string, from int64, how string) {
 }
 
 // stepText says which step trains, on what: engine (amx, bf16, 2 threads).
-func stepText(s Stepper, precision string, threads int) string {
+func stepText(name, isa, precision string, threads int) string {
 	parts := []string{precision, fmt.Sprintf("%d threads", threads)}
 	if threads == 1 {
 		parts[1] = "1 thread"
 	}
-	if isa := s.ISA(); isa != "" {
+	if isa != "" {
 		parts = append([]string{isa}, parts...)
 	}
-	return fmt.Sprintf("%s (%s)", s.Name(), strings.Join(parts, ", "))
+	return fmt.Sprintf("%s (%s)", name, strings.Join(parts, ", "))
 }
 
 // decayText is the weight decay with its timescale.

@@ -67,6 +67,14 @@ type choice struct {
 	why    string // why it is not the one that auto would like best; empty: it is
 }
 
+// name is what the record says.
+func (o choice) name() string {
+	if o.engine {
+		return config.StepEngine
+	}
+	return config.StepReference
+}
+
 // chooseStep settles what a config leaves to this machine. probe is torch.EngineISA, or a test's.
 func chooseStep(c config.Run, probe func(isa string) (string, error)) (choice, error) {
 	if c.Step == config.StepReference {
