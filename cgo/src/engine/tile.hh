@@ -122,6 +122,9 @@ TGO_INLINE void block_plain(const Word* a, const Word* b, Strides s, int tiles, 
 
 #if defined(__AMX_BF16__)
 
+// gcc's tile loads do not say which memory they read: what was written before must not be delayed past them.
+TGO_INLINE void compiler_barrier() { asm volatile("" ::: "memory"); }
+
 // Four tile registers hold the block of C; 4, 5 take 16 rows of A each and 6, 7 half a panel each.
 TGO_INLINE void amx_zero() {
   _tile_zero(0);
@@ -164,6 +167,7 @@ TGO_INLINE void prepare_thread() {
     c.row_bytes[i] = 64;
     c.rows[i] = 16;
   }
+  compiler_barrier();
   _tile_loadconfig(&c);
 }
 TGO_INLINE void release_thread() { _tile_release(); }
@@ -173,6 +177,7 @@ TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float*
   if constexpr (sizeof(T) == 4) {
     block_plain<T>(a, b, s, tiles, c, add);
   } else {
+    compiler_barrier();
     if (add) {
       amx_load(c);
     } else {
@@ -220,6 +225,7 @@ void product(int row_tiles, int panels, int tiles, const Word* a, const Word* b,
         const Word* am = a + m * a_row;
 #if defined(__AMX_BF16__)
         if constexpr (sizeof(T) == 2) {
+          compiler_barrier();
           amx_zero();
           int r = 0;
           const int share = (kBlock + tiles - 1) / tiles;
