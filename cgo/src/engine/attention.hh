@@ -2,10 +2,12 @@
 // diagonal are never touched.
 //
 //   forward    S = Q·Kᵀ/√E,  P = softmax(S),  O = P·V; per query the maximum of S and 1/Σ are kept
-//   backward   P again from S;  dV = Pᵀ·dO;  dS = P∘(dO·Vᵀ − D), D = Σ dO∘O;  dK = dSᵀ·Q/√E,  dQ = dS·K/√E
+//   backward   P again from S;  dV = Pᵀ·dO;  dS = P∘(dO·Vᵀ − D), D = Σ dO∘O;  dK = dSᵀ·Q/√E,  dQ =
+//   dS·K/√E
 //
-// The backward pass computes Sᵀ and dPᵀ, keys by queries, so that Pᵀ and dSᵀ come out as left sides of
-// the products that follow. Letters: T rows of the sequence (a multiple of 32), E head size (padded).
+// The backward pass computes Sᵀ and dPᵀ, keys by queries, so that Pᵀ and dSᵀ come out as left sides
+// of the products that follow. Letters: T rows of the sequence (a multiple of 32), E head size
+// (padded).
 #ifndef TGO_ENGINE_ATTENTION_HH
 #define TGO_ENGINE_ATTENTION_HH
 
@@ -34,11 +36,11 @@ struct HeadColumns {
 // What one sequence needs besides its inputs. All sizes in words.
 struct AttentionScratch {
   Word *keys, *values, *queries, *queries_by_row, *results, *results_by_row;  // E × T each
-  float *scores, *query_gradient;             // T/32 and E/32 · T/32 blocks of kScoreWords
-  float *key_gradient, *value_gradient;       // E × T
-  Word *weights, *score_gradient;             // T/16 tiles of kWeightWords
-  Word* score_panel;                          // 32 × T
-  float* dots;                                // T
+  float *scores, *query_gradient;        // T/32 and E/32 · T/32 blocks of kScoreWords
+  float *key_gradient, *value_gradient;  // E × T
+  Word *weights, *score_gradient;        // T/16 tiles of kWeightWords
+  Word* score_panel;                     // 32 × T
+  float* dots;                           // T
 
   // Calls take(words) for each that the passes asked for need.
   template <class Take>
@@ -79,11 +81,11 @@ TGO_INLINE void put_weights(Word* tile, int r, Vec a, Vec b) {
   }
 }
 
-// Turns the scores of 32 queries against blocks 0 … last of keys, of which the last is on the diagonal,
-// into weights that are not yet divided by their sum.
+// Turns the scores of 32 queries against blocks 0 … last of keys, of which the last is on the
+// diagonal, into weights that are not yet divided by their sum.
 template <class T>
 void softmax_rows(const float* scores, int last, float scale, Word* weights, float* top,
-                             float* inverse) {
+                  float* inverse) {
   for (int r = 0; r < kBlock; r++) {
     const float* s = scores + r * kBlock;
     const float* diagonal = s + static_cast<std::size_t>(last) * kScoreWords;
@@ -103,7 +105,8 @@ void softmax_rows(const float* scores, int last, float scale, Word* weights, flo
       const Vec b = exp2<T>(fma(j == last ? d1 : load(p + 16), k, shift));
       s0 = s0 + a;
       s1 = s1 + b;
-      put_weights<T>(weights + static_cast<std::size_t>(j) * kTilesPerBlock<T> * kWeightWords, r, a, b);
+      put_weights<T>(weights + static_cast<std::size_t>(j) * kTilesPerBlock<T> * kWeightWords, r, a,
+                     b);
     }
     inverse[r] = 1.0F / sum(s0 + s1);
   }
@@ -111,8 +114,8 @@ void softmax_rows(const float* scores, int last, float scale, Word* weights, flo
 
 // One query head. keys and values hold the panels of its key/value head.
 template <class T>
-void attend(const HeadColumns<T>& q, const HeadColumns<T>& o, int row, int time, int e,
-                       float scale, const AttentionScratch& z, float* top, float* inverse) {
+void attend(const HeadColumns<T>& q, const HeadColumns<T>& o, int row, int time, int e, float scale,
+            const AttentionScratch& z, float* top, float* inverse) {
   const int blocks = time / kBlock, tiles = e / kTileColumns<T>;
   const std::size_t panel = static_cast<std::size_t>(tiles) * kTileWords;
   for (int i = 0; i < blocks; i++) {
@@ -134,12 +137,13 @@ void attend(const HeadColumns<T>& q, const HeadColumns<T>& o, int row, int time,
   }
 }
 
-// Where one sequence's heads lie: query head h at column h·E of q and o, key/value head g at g·E of k and v.
+// Where one sequence's heads lie: query head h at column h·E of q and o, key/value head g at g·E of
+// k and v.
 template <class T>
 struct Sequence {
   HeadColumns<T> q, k, v, o;
   int row, time, e, heads, kv_heads;
-  float scale;     // 1/√(head size)
+  float scale;           // 1/√(head size)
   float *top, *inverse;  // [heads × time]
 
   TGO_INLINE HeadColumns<T> head(const HeadColumns<T>& x, int h) const {
@@ -164,8 +168,8 @@ void attention_forward(const Sequence<T>& s, const AttentionScratch& z) {
 
 // D of every query: Σ dO∘O over the head's columns.
 template <class T>
-void gradient_dots(const HeadColumns<T>& d_o, const HeadColumns<T>& o, int row, int time,
-                              int e, float* dots) {
+void gradient_dots(const HeadColumns<T>& d_o, const HeadColumns<T>& o, int row, int time, int e,
+                   float* dots) {
   Vec a, b, x, y;
   for (int t = 0; t < time; t++) {
     Vec s0 = set1(0), s1 = set1(0);
@@ -181,9 +185,8 @@ void gradient_dots(const HeadColumns<T>& d_o, const HeadColumns<T>& o, int row, 
 
 // Pᵀ and dSᵀ of block j of keys against block i of queries, from Sᵀ and dPᵀ.
 template <class T>
-void weights_backward(const float* scores, const float* d_weights, int i, int j,
-                                 float scale, const float* top, const float* inverse,
-                                 const AttentionScratch& z) {
+void weights_backward(const float* scores, const float* d_weights, int i, int j, float scale,
+                      const float* top, const float* inverse, const AttentionScratch& z) {
   const Vec k = set1(scale * kLog2E), unit = set1(scale);
   const Vec t0 = load(top + i * kBlock), t1 = load(top + i * kBlock + 16);
   const Vec w0 = load(inverse + i * kBlock), w1 = load(inverse + i * kBlock + 16);
@@ -208,10 +211,9 @@ void weights_backward(const float* scores, const float* d_weights, int i, int j,
 // One query head against its key/value head. dK and dV are added to unless this head is the group's
 // first; dQ, transposed in z.query_gradient, is set.
 template <class T>
-void attend_backward(const Sequence<T>& s, const HeadColumns<T>& k,
-                                const HeadColumns<T>& v, const Word* keys_transposed,
-                                const float* top, const float* inverse, bool add,
-                                const AttentionScratch& z) {
+void attend_backward(const Sequence<T>& s, const HeadColumns<T>& k, const HeadColumns<T>& v,
+                     const Word* keys_transposed, const float* top, const float* inverse, bool add,
+                     const AttentionScratch& z) {
   const int blocks = s.time / kBlock, tiles = s.e / kTileColumns<T>, parts = s.e / kBlock;
   const std::size_t panel = static_cast<std::size_t>(tiles) * kTileWords, bw = block_words<T>();
   alignas(64) float scores[kSquare], d_weights[kSquare];
@@ -243,8 +245,8 @@ void attend_backward(const Sequence<T>& s, const HeadColumns<T>& k,
 
 // Writes dQ over Q, turned back.
 template <class T>
-void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s,
-                                   const Rotary& rotary, const float* gradient) {
+void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s, const Rotary& rotary,
+                        const float* gradient) {
   const int blocks = s.time / kBlock;
   alignas(64) float rows[kSquare];
   for (int c = 0; c < s.e / kBlock; c++) {
@@ -267,13 +269,12 @@ void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s,
 
 // Writes dK, turned back, over K and dV over V.
 template <class T>
-void put_key_value_gradients(const HeadColumns<T>& k, const HeadColumns<T>& v,
-                                        const Sequence<T>& s, const Rotary& rotary,
-                                        const AttentionScratch& z) {
+void put_key_value_gradients(const HeadColumns<T>& k, const HeadColumns<T>& v, const Sequence<T>& s,
+                             const Rotary& rotary, const AttentionScratch& z) {
   for (int t = 0; t < s.time; t++) {
     for (int c = 0; c < s.e / kBlock; c++) {
-      const std::size_t at =
-          (static_cast<std::size_t>(t / kBlock) * (s.e / kBlock) + c) * kSquare + t % kBlock * kBlock;
+      const std::size_t at = (static_cast<std::size_t>(t / kBlock) * (s.e / kBlock) + c) * kSquare +
+                             t % kBlock * kBlock;
       Vec a = load(z.key_gradient + at), b = load(z.key_gradient + at + 16);
       rotary.backward(t, c * kBlock, &a, &b);
       k.put(s.row + t, c * kBlock, a, b);
@@ -284,8 +285,8 @@ void put_key_value_gradients(const HeadColumns<T>& k, const HeadColumns<T>& v,
 
 // Overwrites q, k and v with their gradients; d_o is the gradient of o.
 template <class T>
-void attention_backward(const Sequence<T>& s, const HeadColumns<T>& d_o,
-                                   const Rotary& rotary, const AttentionScratch& z) {
+void attention_backward(const Sequence<T>& s, const HeadColumns<T>& d_o, const Rotary& rotary,
+                        const AttentionScratch& z) {
   const int blocks = s.time / kBlock, group = s.heads / s.kv_heads;
   for (int g = 0; g < s.kv_heads; g++) {
     const auto k = s.head(s.k, g), v = s.head(s.v, g);

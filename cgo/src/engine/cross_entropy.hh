@@ -1,5 +1,6 @@
-// Cross-entropy with z-loss over rows of logits l: L = lse − l[target] + z · lse², lse = log Σ exp(l), and
-// dL/dl = p · (1 + 2·z·lse) − [target], p = exp(l − lse). A target below 0 does not count.
+// Cross-entropy with z-loss over rows of logits l: L = lse − l[target] + z · lse², lse = log Σ
+// exp(l), and dL/dl = p · (1 + 2·z·lse) − [target], p = exp(l − lse). A target below 0 does not
+// count.
 #ifndef TGO_ENGINE_CROSS_ENTROPY_HH
 #define TGO_ENGINE_CROSS_ENTROPY_HH
 
@@ -18,11 +19,11 @@ TGO_INLINE void mask_vocabulary(int valid, Vec* a, Vec* b) {
   }
 }
 
-// 32 rows from m on of tiled logits with `columns` columns, whose largest are in top [32 × 16]: overwrites
-// them with dL/dl · unit and returns the sum of L.
+// 32 rows from m on of tiled logits with `columns` columns, whose largest are in top [32 × 16]:
+// overwrites them with dL/dl · unit and returns the sum of L.
 template <class T>
-double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets,
-                                float* top, float z_loss, float unit) {
+double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets, float* top,
+                     float z_loss, float unit) {
   alignas(64) float sums[kBlock * kLanes];
   float shift[kBlock], factor[kBlock];
   for (int r = 0; r < kBlock; r++) {
@@ -81,8 +82,8 @@ double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets,
   return loss;
 }
 
-// The same loss without any logits in memory, for evaluation: a running maximum and sum for each lane
-// of each row, and the target's logit as it passes.
+// The same loss without any logits in memory, for evaluation: a running maximum and sum for each
+// lane of each row, and the target's logit as it passes.
 struct RunningLoss {
   float *top, *sums;  // [rows × 16]
   float* logit;       // [rows]
@@ -113,7 +114,8 @@ struct RunningLoss {
     const std::size_t at = static_cast<std::size_t>(m) * kLanes;
     const Vec t = load(top + at);
     const float largest_of_row = largest(t);
-    const float total = sum(load(sums + at) * exp2<float>((t - set1(largest_of_row)) * set1(kLog2E)));
+    const float total =
+        sum(load(sums + at) * exp2<float>((t - set1(largest_of_row)) * set1(kLog2E)));
     return __builtin_log(total) + largest_of_row - logit[m];
   }
 };

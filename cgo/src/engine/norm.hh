@@ -1,5 +1,6 @@
-// RMSNorm: y = x · r · g with r = 1 / sqrt(mean(x²) + eps); dx = r · (dy·g − x̂ · mean(dy·g·x̂)), x̂ = x·r,
-// and dg = Σ dy·x̂. Rows of x are float32 (the residual stream) or tiled (the result of a product).
+// RMSNorm: y = x · r · g with r = 1 / sqrt(mean(x²) + eps); dx = r · (dy·g − x̂ · mean(dy·g·x̂)), x̂ =
+// x·r, and dg = Σ dy·x̂. Rows of x are float32 (the residual stream) or tiled (the result of a
+// product).
 #ifndef TGO_ENGINE_NORM_HH
 #define TGO_ENGINE_NORM_HH
 
@@ -72,8 +73,7 @@ TGO_INLINE void norm_backward_row(const X& x, const DY& dy, float r, const Gain&
 
 // h = norm(x), tiled, from the residual stream; r is computed, or with `again` taken as stored.
 template <class T>
-void norm_forward(const float* x, const Gain& g, float eps, int rows, float* r, T* h,
-                             bool again) {
+void norm_forward(const float* x, const Gain& g, float eps, int rows, float* r, T* h, bool again) {
   for (int m = 0; m < rows; m++) {
     const PlainRow row{x + static_cast<std::size_t>(m) * g.columns};
     if (!again) {
@@ -83,10 +83,11 @@ void norm_forward(const float* x, const Gain& g, float eps, int rows, float* r, 
   }
 }
 
-// dx += the gradient through norm(x) of dh, tiled; dx16 receives the sum, tiled. `set`: dx = instead.
+// dx += the gradient through norm(x) of dh, tiled; dx16 receives the sum, tiled. `set`: dx =
+// instead.
 template <class T>
-void norm_backward(const float* x, const Gain& g, const T* dh, const float* r, int rows,
-                              float* dx, T* dx16, float* dg, bool set) {
+void norm_backward(const float* x, const Gain& g, const T* dh, const float* r, int rows, float* dx,
+                   T* dx16, float* dg, bool set) {
   for (int m = 0; m < rows; m++) {
     const std::size_t at = static_cast<std::size_t>(m) * g.columns;
     float* out = dx + at;
@@ -105,8 +106,8 @@ void norm_backward(const float* x, const Gain& g, const T* dh, const float* r, i
 
 // Reordered norm: xo = xi + norm(y), y tiled.
 template <class T>
-void result_norm_forward(const T* y, const Gain& g, float eps, int rows, const float* xi,
-                                    float* xo, float* r) {
+void result_norm_forward(const T* y, const Gain& g, float eps, int rows, const float* xi, float* xo,
+                         float* r) {
   for (int m = 0; m < rows; m++) {
     const std::size_t at = static_cast<std::size_t>(m) * g.columns;
     const TiledRow<T> row{y, m, 0, g.columns};
@@ -122,8 +123,8 @@ void result_norm_forward(const T* y, const Gain& g, float eps, int rows, const f
 
 // dy, tiled, from the residual stream's gradient dx, which passes by unchanged.
 template <class T>
-void result_norm_backward(const T* y, const Gain& g, const float* dx, const float* r,
-                                     int rows, T* dy, float* dg) {
+void result_norm_backward(const T* y, const Gain& g, const float* dx, const float* r, int rows,
+                          T* dy, float* dg) {
   for (int m = 0; m < rows; m++) {
     norm_backward_row(TiledRow<T>{y, m, 0, g.columns},
                       PlainRow{dx + static_cast<std::size_t>(m) * g.columns}, r[m], g, dg,

@@ -26,12 +26,11 @@ struct Rotary {
   }
 };
 
-// out = rotary(norm(x)) of g.columns columns of x from `first` on, row by row: OLMo-2's queries or keys.
-// A row's position is its index in a sequence of `time` rows.
+// out = rotary(norm(x)) of g.columns columns of x from `first` on, row by row: OLMo-2's queries or
+// keys. A row's position is its index in a sequence of `time` rows.
 template <class T>
 void qk_norm_forward(const T* x, int x_columns, int first, const Gain& g, float eps,
-                                const Rotary& rotary, int rows, int time, float* r, T* out,
-                                int out_columns) {
+                     const Rotary& rotary, int rows, int time, float* r, T* out, int out_columns) {
   for (int m = 0; m < rows; m++) {
     const TiledRow<T> row{x, m, first, x_columns};
     r[m] = inverse_rms(row, g.columns, g.width, eps);
@@ -42,15 +41,15 @@ void qk_norm_forward(const T* x, int x_columns, int first, const Gain& g, float 
   }
 }
 
-// The gradient of x, in its place, from that of norm(x) in dy (attention has turned it back already).
+// The gradient of x, in its place, from that of norm(x) in dy (attention has turned it back
+// already).
 template <class T>
-void qk_norm_backward(T* x, int x_columns, int first, const Gain& g, int rows,
-                                 const float* r, const T* dy, int dy_columns, float* dg) {
+void qk_norm_backward(T* x, int x_columns, int first, const Gain& g, int rows, const float* r,
+                      const T* dy, int dy_columns, float* dg) {
   for (int m = 0; m < rows; m++) {
     norm_backward_row(TiledRow<T>{x, m, first, x_columns}, TiledRow<T>{dy, m, first, dy_columns},
-                      r[m], g, dg, [&](int n, Vec a, Vec b) {
-                        store_tiled(x, m, first + n, x_columns, a, b);
-                      });
+                      r[m], g, dg,
+                      [&](int n, Vec a, Vec b) { store_tiled(x, m, first + n, x_columns, a, b); });
   }
 }
 

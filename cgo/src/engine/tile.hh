@@ -122,6 +122,9 @@ TGO_INLINE void block_plain(const Word* a, const Word* b, Strides s, int tiles, 
 
 #if defined(__AMX_BF16__)
 
+// gcc's tile loads do not say which memory they read: what was written before must not be delayed past them.
+TGO_INLINE void compiler_barrier() { asm volatile("" ::: "memory"); }
+
 // Four tile registers hold the block of C; 4, 5 take 16 rows of A each and 6, 7 half a panel each.
 TGO_INLINE void amx_zero() {
   _tile_zero(0);
@@ -164,6 +167,7 @@ TGO_INLINE void prepare_thread() {
     c.row_bytes[i] = 64;
     c.rows[i] = 16;
   }
+  compiler_barrier();
   _tile_loadconfig(&c);
 }
 TGO_INLINE void release_thread() { _tile_release(); }
@@ -173,6 +177,7 @@ TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float*
   if constexpr (sizeof(T) == 4) {
     block_plain<T>(a, b, s, tiles, c, add);
   } else {
+    compiler_barrier();
     if (add) {
       amx_load(c);
     } else {
@@ -200,12 +205,16 @@ TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float*
 // Rows of tiles that go through all panels before the next ones do: their A stays in the L2 cache.
 constexpr int kRowTilesAtOnce = 4;
 
-// C[m, n] for all rows and panels: A is `rows` × K tiled, B has `panels` panels of K. For each row r of
-// each block, row(m, p, r, c) receives 32 sums: row m·32 + r, columns p·32 …. Rows of a finished block
-// are handed over while the tile unit computes the next.
-template <class T, class Row>
-void product(int row_tiles, int panels, int tiles, const Word* a, const Word* b,
-                        const Row& row) {
+// Asks for a line that is about to be written.
+TGO_INLINE void expect_write(const void* p) { __builtin_prefetch(p, 1, 3); }
+
+// C[m, n] for all rows and panels: A is `rows` × K tiled, B has `panels` panels of K. For each row
+// r of each block, row(m, p, r, c) receives 32 sums: row m·32 + r, columns p·32 …. Rows of a
+// finished block are handed over while the tile unit computes the next, whose rows are announced by
+// soon(m, p, r): the place to ask for the memory that row will touch.
+template <class T, class Row, class Soon>
+void product(int row_tiles, int panels, int tiles, const Word* a, const Word* b, const Row& row,
+             const Soon& soon) {
   alignas(64) float c[2][kSquare];
   const std::size_t a_row = static_cast<std::size_t>(tiles) * kTileWords;
   int last_m = -1, last_p = 0, current = 0;
@@ -216,15 +225,17 @@ void product(int row_tiles, int panels, int tiles, const Word* a, const Word* b,
         const Word* am = a + m * a_row;
 #if defined(__AMX_BF16__)
         if constexpr (sizeof(T) == 2) {
+          compiler_barrier();
           amx_zero();
           int r = 0;
           const int share = (kBlock + tiles - 1) / tiles;
           for (int t = 0; t < tiles; t++) {
             amx_step(am + t * kTileWords, bp + t * kTileWords);
-            if (last_m >= 0) {
-              for (const int end = at_most(kBlock, r + share); r < end; r++) {
+            for (const int end = at_most(kBlock, r + share); r < end; r++) {
+              if (last_m >= 0) {
                 row(last_m, last_p, r, c[current ^ 1] + r * kBlock);
               }
+              soon(m, p, r);
             }
           }
           amx_store(c[current]);
@@ -234,6 +245,9 @@ void product(int row_tiles, int panels, int tiles, const Word* a, const Word* b,
           continue;
         }
 #endif
+        for (int r = 0; r < kBlock; r++) {
+          soon(m, p, r);
+        }
         block_plain<T>(am, bp, Strides{}, tiles, c[0], false);
         for (int r = 0; r < kBlock; r++) {
           row(m, p, r, c[0] + r * kBlock);
