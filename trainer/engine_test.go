@@ -147,7 +147,7 @@ func recorded(t testing.TB, sets []string, more ...string) course {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer loader.Close() //nolint:errcheck // only read
+	defer loader.Close()
 	var out course
 	for step := range r.Steps {
 		b, err := loader.Next(context.Background())
