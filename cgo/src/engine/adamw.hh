@@ -53,7 +53,7 @@ void update_matrix(const Update& u, const Matrix& w, int n, const float* gradien
                            first + k * kSquare + r * kBlock + i * kLanes);
         }
       }
-      store_tiled(rows16, r, k * kBlock, w.columns, half[0], half[1]);
+      TiledRow(rows16, r, 0, w.columns).put(k * kBlock, half[0], half[1]);
     }
   }
   const auto* words = reinterpret_cast<const Word*>(rows16);

@@ -28,9 +28,8 @@ struct HeadColumns {
   TGO_INLINE T* at(int row, int n) const { return x + tiled<T>(row, first + n, columns); }
   TGO_INLINE Word* words(int row) const { return reinterpret_cast<Word*>(at(row, 0)); }
   TGO_INLINE std::size_t stride() const { return row_words<T>(columns); }
-  TGO_INLINE void put(int row, int n, Vec a, Vec b) const {
-    store_tiled(x, row, first + n, columns, a, b);
-  }
+  // 32 rows × 32 columns.
+  TGO_INLINE TiledBlock<T> block(int row, int n) const { return {x, row, first + n, columns}; }
 };
 
 // What one sequence needs besides its inputs. All sizes in words.
@@ -129,9 +128,10 @@ void attend(const HeadColumns<T>& q, const HeadColumns<T>& o, int row, int time,
       alignas(64) float sums[kSquare];
       block<T>(z.weights, z.values + static_cast<std::size_t>(c) * blocks * block_words<T>(),
                Strides{kWeightWords, kTileWords}, (i + 1) * kTilesPerBlock<T>, sums, false);
+      const TiledBlock<T> out = o.block(at, c * kBlock);
       for (int r = 0; r < kBlock; r++) {
         const Vec k = set1(inverse[i * kBlock + r]);
-        o.put(at + r, c * kBlock, load(sums + r * kBlock) * k, load(sums + r * kBlock + 16) * k);
+        out.put(r, load(sums + r * kBlock) * k, load(sums + r * kBlock + 16) * k);
       }
     }
   }
@@ -172,10 +172,12 @@ void gradient_dots(const HeadColumns<T>& d_o, const HeadColumns<T>& o, int row, 
                    float* dots) {
   Vec a, b, x, y;
   for (int t = 0; t < time; t++) {
+    const TiledRow gradient(d_o.x, row + t, d_o.first, d_o.columns);
+    const TiledRow result(o.x, row + t, o.first, o.columns);
     Vec s0 = set1(0), s1 = set1(0);
     for (int n = 0; n < e; n += kBlock) {
-      load_tiled(d_o.x, row + t, d_o.first + n, d_o.columns, &a, &b);
-      load_tiled(o.x, row + t, o.first + n, o.columns, &x, &y);
+      gradient.get(n, &a, &b);
+      result.get(n, &x, &y);
       s0 = fma(a, x, s0);
       s1 = fma(b, y, s1);
     }
@@ -216,13 +218,21 @@ void attend_backward(const Sequence<T>& s, const HeadColumns<T>& k, const HeadCo
                      const AttentionScratch& z) {
   const int blocks = s.time / kBlock, tiles = s.e / kTileColumns<T>, parts = s.e / kBlock;
   const std::size_t panel = static_cast<std::size_t>(tiles) * kTileWords, bw = block_words<T>();
-  alignas(64) float scores[kSquare], d_weights[kSquare];
+  alignas(64) float scores[2][kSquare], d_weights[2][kSquare];
+  // The tile unit computes the next block's scores while this one's weights are worked out.
+  auto score = [&](int i, int j) {
+    block<T>(k.words(s.row + j * kBlock), z.queries + i * panel, Strides{}, tiles, scores[i % 2],
+             false);
+    block<T>(v.words(s.row + j * kBlock), z.results + i * panel, Strides{}, tiles, d_weights[i % 2],
+             false);
+  };
   for (int j = 0; j < blocks; j++) {
+    score(j, j);
     for (int i = j; i < blocks; i++) {
-      block<T>(k.words(s.row + j * kBlock), z.queries + i * panel, Strides{}, tiles, scores, false);
-      block<T>(v.words(s.row + j * kBlock), z.results + i * panel, Strides{}, tiles, d_weights,
-               false);
-      weights_backward<T>(scores, d_weights, i, j, s.scale, top, inverse, z);
+      if (i + 1 < blocks) {
+        score(i + 1, j);
+      }
+      weights_backward<T>(scores[i % 2], d_weights[i % 2], i, j, s.scale, top, inverse, z);
     }
     const std::size_t first = static_cast<std::size_t>(j) * kTilesPerBlock<T> * kWeightWords;
     const Strides spread{kWeightWords, kTileWords};
@@ -258,10 +268,11 @@ void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s, const Rot
         const int m = corner / 2 * 16, n = corner % 2 * 16;
         transpose_words(from + m * kBlock + n, kBlock, to + n * kBlock + m, kBlock);
       }
+      const TiledBlock<T> out = q.block(s.row + i * kBlock, c * kBlock);
       for (int r = 0; r < kBlock; r++) {
         Vec a = load(rows + r * kBlock), b = load(rows + r * kBlock + 16);
         rotary.backward(i * kBlock + r, c * kBlock, &a, &b);
-        q.put(s.row + i * kBlock + r, c * kBlock, a, b);
+        out.put(r, a, b);
       }
     }
   }
@@ -271,14 +282,19 @@ void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s, const Rot
 template <class T>
 void put_key_value_gradients(const HeadColumns<T>& k, const HeadColumns<T>& v, const Sequence<T>& s,
                              const Rotary& rotary, const AttentionScratch& z) {
-  for (int t = 0; t < s.time; t++) {
+  for (int i = 0; i < s.time / kBlock; i++) {
     for (int c = 0; c < s.e / kBlock; c++) {
-      const std::size_t at = (static_cast<std::size_t>(t / kBlock) * (s.e / kBlock) + c) * kSquare +
-                             t % kBlock * kBlock;
-      Vec a = load(z.key_gradient + at), b = load(z.key_gradient + at + 16);
-      rotary.backward(t, c * kBlock, &a, &b);
-      k.put(s.row + t, c * kBlock, a, b);
-      v.put(s.row + t, c * kBlock, load(z.value_gradient + at), load(z.value_gradient + at + 16));
+      const TiledBlock<T> keys = k.block(s.row + i * kBlock, c * kBlock);
+      const TiledBlock<T> values = v.block(s.row + i * kBlock, c * kBlock);
+      const std::size_t at = (static_cast<std::size_t>(i) * (s.e / kBlock) + c) * kSquare;
+      for (int r = 0; r < kBlock; r++) {
+        const float *dk = z.key_gradient + at + r * kBlock,
+                    *dv = z.value_gradient + at + r * kBlock;
+        Vec a = load(dk), b = load(dk + 16);
+        rotary.backward(i * kBlock + r, c * kBlock, &a, &b);
+        keys.put(r, a, b);
+        values.put(r, load(dv), load(dv + 16));
+      }
     }
   }
 }

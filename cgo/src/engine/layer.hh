@@ -19,6 +19,49 @@ TGO_INLINE const Word* words(const T* x) {
   return reinterpret_cast<const Word*>(x);
 }
 
+// A block of a product that is kept as it is.
+template <class T>
+struct KeepRows {
+  TiledBlock<T> out;
+  TGO_INLINE void soon(int i) const { out.expect(i); }
+  TGO_INLINE void put(int i, const float* c) const { out.put(i, load(c), load(c + kLanes)); }
+};
+
+// A block that is added to the residual stream.
+struct AddRows {
+  const float* x;
+  float* out;
+  int columns;
+  TGO_INLINE void soon(int i) const {
+    const std::size_t at = static_cast<std::size_t>(i) * static_cast<unsigned>(columns);
+    __builtin_prefetch(x + at);
+    __builtin_prefetch(x + at + kLanes);
+    expect_write(out + at);
+    expect_write(out + at + kLanes);
+  }
+  TGO_INLINE void put(int i, const float* c) const {
+    const std::size_t at = static_cast<std::size_t>(i) * static_cast<unsigned>(columns);
+    store(out + at, load(x + at) + load(c));
+    store(out + at + kLanes, load(x + at + kLanes) + load(c + kLanes));
+  }
+};
+
+// A block of queries, keys or values; `cosine` is null where nothing is turned.
+template <class T>
+struct TurnRows {
+  TiledBlock<T> out;
+  const float *cosine, *sine;  // of the block's first row
+  int step;                    // from row to row
+  TGO_INLINE void soon(int i) const { out.expect(i); }
+  TGO_INLINE void put(int i, const float* c) const {
+    Vec a = load(c), b = load(c + kLanes);
+    if (cosine != nullptr) {
+      turn(load(cosine + i * step), load(sine + i * step), &a, &b);
+    }
+    out.put(i, a, b);
+  }
+};
+
 // Some rows of a pass: `rows` of them from `first` on in the saved activations.
 template <class T>
 struct Pass {
@@ -54,20 +97,10 @@ struct Pass {
               float* r, float* out, Part part) const {
     const int d = s.d(), tiles = w.columns / kTileColumns<T>;
     if (!s.reordered_norm) {
-      product<T>(
-          rows / kBlock, d / kBlock, tiles, words(in), w.forward,
-          [=](int m, int p, int i, const float* c) {
-            const std::size_t at = static_cast<std::size_t>(m * kBlock + i) * d + p * kBlock;
-            store(out + at, load(x + at) + load(c));
-            store(out + at + kLanes, load(x + at + kLanes) + load(c + kLanes));
-          },
-          [=](int m, int p, int i) {
-            const std::size_t at = static_cast<std::size_t>(m * kBlock + i) * d + p * kBlock;
-            __builtin_prefetch(x + at);
-            __builtin_prefetch(x + at + kLanes);
-            expect_write(out + at);
-            expect_write(out + at + kLanes);
-          });
+      product<T>(rows / kBlock, d / kBlock, tiles, words(in), w.forward, [=](int m, int p) {
+        const std::size_t at = static_cast<std::size_t>(m) * kBlock * d + p * kBlock;
+        return AddRows{x + at, out + at, d};
+      });
       mark(part);
       return;
     }
@@ -79,12 +112,10 @@ struct Pass {
 
   // out [rows × columns] = in [rows × K] · panels, tiled.
   void product_tiled(const Word* panels, const T* in, int rows, int k, int columns, T* out) const {
-    product<T>(
-        rows / kBlock, columns / kBlock, k / kTileColumns<T>, words(in), panels,
-        [=](int m, int p, int i, const float* c) {
-          store_tiled(out, m * kBlock + i, p * kBlock, columns, load(c), load(c + kLanes));
-        },
-        [=](int m, int p, int i) { expect_tiled(out, m * kBlock + i, p * kBlock, columns); });
+    product<T>(rows / kBlock, columns / kBlock, k / kTileColumns<T>, words(in), panels,
+               [=](int m, int p) {
+                 return KeepRows<T>{{out, m * kBlock, p * kBlock, columns}};
+               });
   }
 
   Sequence<T> sequence(const Saved<T>& v, int first, int row) const {
@@ -114,16 +145,16 @@ struct Pass {
     const int turned = s.reordered_norm ? 0 : s.q() + s.k(), columns = s.qkv();
     const Rotary rotary = this->rotary();
     const int* position = z.position;
-    product<T>(
-        rows / kBlock, columns / kBlock, s.d() / kTileColumns<T>, words(z.h), l.qkv.forward,
-        [=](int m, int p, int i, const float* c) {
-          Vec a = load(c), b = load(c + kLanes);
-          if (p * kBlock < turned) {
-            rotary.forward(position[m] + i, p * kBlock, &a, &b);
-          }
-          store_tiled(qkv, m * kBlock + i, p * kBlock, columns, a, b);
-        },
-        [=](int m, int p, int i) { expect_tiled(qkv, m * kBlock + i, p * kBlock, columns); });
+    const int step = s.e() / 2;
+    product<T>(rows / kBlock, columns / kBlock, s.d() / kTileColumns<T>, words(z.h), l.qkv.forward,
+               [=](int m, int p) {
+                 const std::size_t angle = rotary.place(position[m], p * kBlock);
+                 const bool turned_here = p * kBlock < turned;
+                 return TurnRows<T>{{qkv, m * kBlock, p * kBlock, columns},
+                                    turned_here ? rotary.cosine + angle : nullptr,
+                                    rotary.sine + angle,
+                                    step};
+               });
     mark(Part::kQKV);
     if (s.reordered_norm) {
       T* qk = v.qk + at * (s.q() + s.k());
@@ -154,10 +185,7 @@ struct Pass {
     T *gate_up = v.gate_up + at * 2 * f, *activation = z.s;
     product<T>(
         rows / kBlock, 2 * f / kBlock, s.d() / kTileColumns<T>, words(z.h), l.gate_up.forward,
-        [=](int m, int p, int i, const float* c) {
-          swiglu_forward(c, m * kBlock + i, p, f, gate_up, activation);
-        },
-        [=](int m, int p, int i) { expect_tiled(gate_up, m * kBlock + i, p * kBlock, 2 * f); });
+        [=](int m, int p) { return SwigluForward<T>(gate_up, activation, m * kBlock, p, f); });
     mark(Part::kGateUp);
     result(l.down, z.s, v.middle + x, l.ffn_norm, rows, v.ffn_result + x, v.ffn_r + at, out,
            Part::kDown);
@@ -206,16 +234,10 @@ struct Pass {
     const T* dy = result_backward(v.ffn_result, l.ffn_norm, v.ffn_r, first, rows);
     const T* gate_up = v.gate_up + at * 2 * f;
     T *gradient = z.wide, *activation = z.s;
-    product<T>(
-        rows / kBlock, f / kBlock, s.d() / kTileColumns<T>, words(dy), l.down.backward,
-        [=](int m, int p, int i, const float* c) {
-          swiglu_backward_row(c, m * kBlock + i, p, f, gate_up, gradient, activation);
-        },
-        [=](int m, int p, int i) {
-          const T* in = gate_up + tiled<T>(m * kBlock + i, 2 * p * kBlock, 2 * f);
-          __builtin_prefetch(in);
-          __builtin_prefetch(in + block_words<T>() * 4 / sizeof(T));
-        });
+    product<T>(rows / kBlock, f / kBlock, s.d() / kTileColumns<T>, words(dy), l.down.backward,
+               [=](int m, int p) {
+                 return SwigluBackward<T>(gate_up, gradient, activation, m * kBlock, p, f);
+               });
     mark(Part::kDownBack);
     weight(l.down, dy, z.s, rows, add);
     input(x, l.ffn_norm, v.ffn_r + at, rows, true);

@@ -175,39 +175,57 @@ void tiles_transposed(const Word* x, std::size_t stride, int row_blocks, int col
 // Where value (m, n) of a tiled matrix with `columns` columns lies, in elements of T.
 template <class T>
 TGO_INLINE std::size_t tiled(int m, int n, int columns) {
-  constexpr int kColumns = kTileColumns<T>;
-  return (static_cast<std::size_t>(m / kBlock) * (columns / kColumns) + n / kColumns) *
+  constexpr unsigned kColumns = kTileColumns<T>;
+  const auto row = static_cast<unsigned>(m), column = static_cast<unsigned>(n);
+  return (static_cast<std::size_t>(row / kBlock) * (static_cast<unsigned>(columns) / kColumns) +
+          column / kColumns) *
              (kBlock * kColumns) +
-         static_cast<std::size_t>(m % kBlock) * kColumns + n % kColumns;
+         row % kBlock * kColumns + column % kColumns;
 }
 
-// Asks for the line that store_tiled will write.
+// 32 values at p, the first of 32 columns of a row. In float32 they lie in two tiles.
 template <class T>
-TGO_INLINE void expect_tiled(T* x, int m, int n, int columns) {
-  T* p = x + tiled<T>(m, n, columns);
-  expect_write(p);
-  if constexpr (sizeof(T) == 4) {
-    expect_write(p + kTileWords);
-  }
-}
-
-// Rows of 32 values of a tiled matrix: n is a multiple of 32. In float32 they lie in two tiles.
+constexpr int kSecondHalf = sizeof(T) == 2 ? kLanes : kTileWords;
 template <class T>
-TGO_INLINE void store_tiled(T* x, int m, int n, int columns, Vec a, Vec b) {
-  T* p = x + tiled<T>(m, n, columns);
+TGO_INLINE void put32(T* p, Vec a, Vec b) {
   if constexpr (sizeof(T) == 2) {
     store2(p, a, b);
   } else {
     store(p, a);
-    store(p + kTileWords, b);
+    store(p + kSecondHalf<T>, b);
   }
 }
 template <class T>
-TGO_INLINE void load_tiled(const T* x, int m, int n, int columns, Vec* a, Vec* b) {
-  const T* p = x + tiled<T>(m, n, columns);
+TGO_INLINE void get32(const T* p, Vec* a, Vec* b) {
   *a = load(p);
-  *b = load(p + (sizeof(T) == 2 ? kLanes : kTileWords));
+  *b = load(p + kSecondHalf<T>);
 }
+
+// A row of a tiled matrix from a column on that is a multiple of 32: its value n, a multiple of 32
+// too, lies at p + 32·n for either type.
+template <class T>
+struct TiledRow {
+  T* p;
+  TGO_INLINE TiledRow(T* x, int m, int first, int columns) : p(x + tiled<T>(m, first, columns)) {}
+  TGO_INLINE void put(int n, Vec a, Vec b) const { put32(p + n * kBlock, a, b); }
+  TGO_INLINE void get(int n, Vec* a, Vec* b) const { get32(p + n * kBlock, a, b); }
+};
+
+// A 32 × 32 block of a tiled matrix, row i.
+template <class T>
+struct TiledBlock {
+  T* p;
+  TGO_INLINE TiledBlock(T* x, int m, int n, int columns) : p(x + tiled<T>(m, n, columns)) {}
+  TGO_INLINE T* row(int i) const { return p + i * kTileColumns<T>; }
+  TGO_INLINE void put(int i, Vec a, Vec b) const { put32(row(i), a, b); }
+  TGO_INLINE void get(int i, Vec* a, Vec* b) const { get32(row(i), a, b); }
+  TGO_INLINE void expect(int i) const {
+    expect_write(row(i));
+    if constexpr (sizeof(T) == 4) {
+      expect_write(row(i) + kSecondHalf<T>);
+    }
+  }
+};
 
 // dW[N × K] (+)= Yᵀ · X over `row_blocks` · 32 rows: y is Yᵀ tiled (tiles_transposed), x panels of
 // X (panel_of_rows). dW lies in blocks of 32 × 32, rows of blocks one behind the other. A few

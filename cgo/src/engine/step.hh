@@ -46,20 +46,12 @@ void forward(const Pass<T>& pass, const float* table, int first, int place, int 
   }
 }
 
-// The output layer for `rows` rows whose normalised values are in z.h_head; row(m, n, a, b)
-// receives 32 logits of row m from column n on, those beyond the vocabulary far below any other.
-template <class T, class Row, class Soon>
-TGO_INLINE void output_layer(const Pass<T>& pass, int rows, const Row& row, const Soon& soon) {
+// The output layer for `rows` rows whose normalised values are in z.h_head; at as in product.
+template <class T, class At>
+TGO_INLINE void output_layer(const Pass<T>& pass, int rows, const At& at) {
   const Shape& s = pass.s;
-  product<T>(
-      rows / kBlock, s.v() / kBlock, s.d() / kTileColumns<T>, words(pass.z.h_head),
-      pass.net.head.forward,
-      [&](int m, int p, int i, const float* c) {
-        Vec a = load(c), b = load(c + kLanes);
-        mask_vocabulary(s.vocab - p * kBlock, &a, &b);
-        row(m * kBlock + i, p * kBlock, a, b);
-      },
-      soon);
+  product<T>(rows / kBlock, s.v() / kBlock, s.d() / kTileColumns<T>, words(pass.z.h_head),
+             pass.net.head.forward, at);
 }
 
 // Loss of `rows` rows, as in forward, and its gradient with respect to z.x.
@@ -78,13 +70,11 @@ double head(const Pass<T>& pass, int first, int place, int rows, float z_loss, f
   T* logits = z.logits;
   float* top = z.top;
   const int v = s.v();
-  output_layer(
-      pass, rows,
-      [=](int m, int n, Vec a, Vec b) {
-        store_tiled(logits, m, n, v, a, b);
-        note_largest(top + m * kLanes, a, b);
-      },
-      [=](int m, int p, int i) { expect_tiled(logits, m * kBlock + i, p * kBlock, v); });
+  const int vocab = s.vocab;
+  output_layer(pass, rows, [=](int m, int p) {
+    return KeepLogits<T>{
+        {logits, m * kBlock, p * kBlock, v}, top + m * kBlock * kLanes, vocab - p * kBlock};
+  });
   pass.mark(Part::kHead);
   double loss = 0;
   for (int r = 0; r < rows; r += kBlock) {
@@ -167,10 +157,9 @@ double loss(void* state, const Network& net, const Share& share, const float* ta
       const std::int32_t* targets = z.targets + a + b;
       const RunningLoss running{z.top, z.sums, z.logit};
       running.start(m);
-      output_layer(
-          pass, m,
-          [=](int r, int column, Vec x, Vec y) { running.add(r, column, x, y, targets[r]); },
-          [](int, int, int) {});
+      output_layer(pass, m, [&](int row, int p) {
+        return AddToLoss{running, targets, row * kBlock, p * kBlock, s.vocab - p * kBlock};
+      });
       for (int r = 0; r < m; r++) {
         sum += targets[r] < 0 ? 0 : running.loss(r);
       }
