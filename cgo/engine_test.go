@@ -60,6 +60,7 @@ func TestEngineNew_RefusesWhatItCannotCompute(t *testing.T) {
 		{what: "no threads", words: "threads", options: func(o *cgo.EngineOptions) { o.Threads = 0 }},
 		{what: "threads", words: "threads", options: func(o *cgo.EngineOptions) { o.Threads = 1025 }},
 		{what: "no sequences", words: "sequences", options: func(o *cgo.EngineOptions) { o.Sequences = 0 }},
+		{what: "more rows than 32 bits count", words: "smaller micro-batches", model: func(m *cgo.EngineModel) { m.Context = 1 << 20 }, options: func(o *cgo.EngineOptions) { o.Sequences = 4096 }},
 		{what: "instruction set", words: "avx10", options: func(o *cgo.EngineOptions) { o.ISA = "avx10" }},
 		{what: "too few offsets", words: "offsets", offsets: func(o []int64) []int64 { return o[1:] }},
 		{what: "no offsets", words: "offsets", offsets: func([]int64) []int64 { return nil }},

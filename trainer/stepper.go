@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"plasticity/config"
@@ -95,7 +96,7 @@ func chooseStep(c config.Run, probe func(isa string) (string, error)) (choice, e
 	case record.CodeOf(err) == record.OutOfMemory:
 		return choice{}, err
 	}
-	return choice{why: "this CPU has no AVX2, which the engine's kernels need: the step is the reference, several times slower"}, nil
+	return choice{why: fmt.Sprintf("the engine needs a CPU with AVX2, so the step is the reference, several times slower (%v)", err)}, nil
 }
 
 // newStepper makes the step that a config asks for, with fresh weights or those of config.init.
