@@ -374,6 +374,34 @@ func TestChooseStep(t *testing.T) {
 	}
 }
 
+// A CPU that has no kernels for the engine trains with the reference, and one line says so, on the console and in the
+// record.
+func TestTrain_FallsBack(t *testing.T) {
+	prepared := corpus(t, 1)
+	none := func(string) (string, error) { return "", record.Fail(record.Internal, "no instruction set") }
+	dir := filepath.Join(folder(t), "run")
+	var said strings.Builder
+	if _, err := train(t, dir, settings(prepared), func(o *Options) { o.Console, o.probe = &said, none }); err != nil {
+		t.Fatal(err)
+	}
+	run, err := record.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	warnings := 0
+	for _, e := range eventsOf(t, dir) {
+		if e.Kind == record.EventWarning && strings.Contains(e.Detail, "AVX2") {
+			warnings++
+		}
+	}
+	if run.Info.Step != config.StepReference || run.Info.ISA != "" || warnings != 1 || strings.Count(said.String(), "AVX2") != 1 {
+		t.Errorf("step %s, isa %q, %d warnings; said: %s", run.Info.Step, run.Info.ISA, warnings, said.String())
+	}
+	if _, err := train(t, filepath.Join(folder(t), "run"), settings(prepared, "step=engine"), func(o *Options) { o.probe = none }); record.CodeOf(err) != record.Usage {
+		t.Errorf("step engine: %v, want 64", err)
+	}
+}
+
 // What ran is in the record and in the first line; who forces an implementation gets the same id; a checkpoint of another
 // implementation, or of other kernels, is gone on with under a warning.
 func TestTrain_SaysWhichStep(t *testing.T) {

@@ -150,7 +150,11 @@ func (t *training) build() error {
 		t.stepper, err = t.options.NewStepper(t.config)
 		return err
 	}
-	chosen, err := chooseStep(t.config.Run, torch.EngineISA)
+	probe := t.options.probe
+	if probe == nil {
+		probe = torch.EngineISA
+	}
+	chosen, err := chooseStep(t.config.Run, probe)
 	if err != nil {
 		return err
 	}
