@@ -45,19 +45,28 @@ func (b *Bench) StepName() string { return b.stepper.Name() }
 // Model holds the weights that are trained.
 func (b *Bench) Model() *model.Transformer { return b.stepper.Model() }
 
-// Run makes n steps and returns each one's seconds, with reading its batch, and loss.
-func (b *Bench) Run(n int) (seconds, losses []float64, err error) {
+// BenchStep is one timed step. Seconds have making its batch in them, BatchSeconds are that part alone.
+type BenchStep struct {
+	StepResult
+	Began                 time.Time
+	Seconds, BatchSeconds float64
+}
+
+// Run makes n steps.
+func (b *Bench) Run(n int) ([]BenchStep, error) {
+	steps := make([]BenchStep, 0, n)
 	for range n {
-		start := time.Now()
-		r, err := b.stepper.Step(context.Background(), b.next(), Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)})
+		began := time.Now()
+		batch := b.next()
+		ready := time.Since(began)
+		r, err := b.stepper.Step(context.Background(), batch, Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		seconds = append(seconds, time.Since(start).Seconds())
-		losses = append(losses, r.Loss)
+		steps = append(steps, BenchStep{StepResult: r, Began: began, Seconds: time.Since(began).Seconds(), BatchSeconds: ready.Seconds()})
 		b.done++
 	}
-	return seconds, losses, nil
+	return steps, nil
 }
 
 // maxBenchTokens bounds the file that UseTokens reads, 1 GiB.
@@ -112,8 +121,12 @@ func (b *Bench) randomBatch() data.Batch {
 }
 
 // Result sums timed steps up.
-func (b *Bench) Result(seconds []float64) BenchResult {
-	sorted := slices.Sorted(slices.Values(seconds))
+func (b *Bench) Result(steps []BenchStep) BenchResult {
+	sorted := make([]float64, len(steps))
+	for i, s := range steps {
+		sorted[i] = s.Seconds
+	}
+	slices.Sort(sorted)
 	median := sorted[len(sorted)/2]
 	_, causal := b.Config.Model.FLOPsPerToken()
 	rate := float64(b.Config.TokensPerStep) / median

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -138,11 +137,11 @@ func timeStep(r config.Resolved) (float64, error) {
 	}
 	defer stepper.Close()
 	b := &Bench{Config: r, stepper: stepper, random: rand.New(rand.NewPCG(1, 2))}
-	seconds, _, err := b.Run(4)
+	steps, err := b.Run(4)
 	if err != nil {
 		return 0, err
 	}
-	return slices.Min(seconds[1:]), nil
+	return b.Result(steps[1:]).Best, nil
 }
 
 // plannedGroups assigns parameters to decay groups without allocating them.

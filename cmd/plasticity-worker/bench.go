@@ -51,14 +51,14 @@ func bench(r request.Bench, s streams) error {
 		}
 		return serve(b, facts, s)
 	}
-	if _, _, err := b.Run(r.Warmup); err != nil {
+	if _, err := b.Run(r.Warmup); err != nil {
 		return err
 	}
-	seconds, _, err := b.Run(r.Steps)
+	steps, err := b.Run(r.Steps)
 	if err != nil {
 		return err
 	}
-	out := summed(b, facts, seconds)
+	out := summed(b, facts, steps)
 	if r.JSON {
 		return reply(s, out)
 	}
@@ -67,20 +67,21 @@ func bench(r request.Bench, s streams) error {
 	return nil
 }
 
-// summed completes a result with the seconds of its steps.
-func summed(b *trainer.Bench, facts request.BenchResult, seconds []float64) request.BenchResult {
-	got := b.Result(seconds)
-	facts.Steps = len(seconds)
+// summed completes a result with its steps.
+func summed(b *trainer.Bench, facts request.BenchResult, steps []trainer.BenchStep) request.BenchResult {
+	got := b.Result(steps)
+	facts.Steps = len(steps)
 	facts.StepMSBest, facts.StepMSMedian = record.Float(got.Best*1e3), record.Float(got.Median*1e3)
 	facts.TokensPerSecond, facts.GFLOPS = record.Float(got.TokensPerSecond), record.Float(got.GFLOPS)
 	return facts
 }
 
-// turn is the answer to "go N": the result of these steps, and each one's milliseconds and loss.
+// turn is the answer to "go N": the result of these steps, and each one's milliseconds, loss and norm of the gradient.
 type turn struct {
 	request.BenchResult
-	StepMS []record.Float `json:"step_ms"`
-	Losses []record.Float `json:"losses"`
+	StepMS    []record.Float `json:"step_ms"`
+	Losses    []record.Float `json:"losses"`
+	GradNorms []record.Float `json:"grad_norms"`
 }
 
 // prepareServing gives the contenders of a comparison the same tokens and the same start.
@@ -126,13 +127,14 @@ func serve(b *trainer.Bench, facts request.BenchResult, s streams) error {
 		if word != "go" || err != nil || n < 1 || n > maxTurn {
 			return record.Fail(record.Usage, "%.80q: \"go N\" with 1 to %d steps, or \"quit\"", line, maxTurn)
 		}
-		seconds, losses, err := b.Run(n)
+		steps, err := b.Run(n)
 		if err != nil {
 			return err
 		}
-		out := turn{BenchResult: summed(b, facts, seconds)}
-		for i := range seconds {
-			out.StepMS, out.Losses = append(out.StepMS, record.Float(seconds[i]*1e3)), append(out.Losses, record.Float(losses[i]))
+		out := turn{BenchResult: summed(b, facts, steps)}
+		for _, s := range steps {
+			out.StepMS, out.Losses = append(out.StepMS, record.Float(s.Seconds*1e3)), append(out.Losses, record.Float(s.Loss))
+			out.GradNorms = append(out.GradNorms, record.Float(s.GradNorm))
 		}
 		if err := reply(s, out); err != nil {
 			return err
