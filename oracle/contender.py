@@ -137,7 +137,7 @@ def settings(job, precision):
 
 def worker(job, label, precision, sets, **more):
     sets = [f"{k}={v}" for k, v in settings(job, precision).items()] + list(sets)
-    request = {"what": "serve", "config": "", "sets": sets, "steps": 0, "warmup": 0, "tokens": str(job.files / "tokens")} | more
+    request = {"what": "serve", "config": "", "sets": sets, "tokens": str(job.files / "tokens")} | more
     return Contender(label, precision, [job.args.worker, "bench", json.dumps(request)], job)
 
 

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"time"
 
 	"plasticity/config"
@@ -118,34 +117,4 @@ func (b *Bench) randomBatch() data.Batch {
 		out.Inputs[i], out.Targets[i] = b.random.Int32N(int32(b.Config.Model.Vocab)), b.random.Int32N(int32(b.Config.Model.Vocab))
 	}
 	return out
-}
-
-// Result sums timed steps up.
-func (b *Bench) Result(steps []BenchStep) BenchResult {
-	sorted := make([]float64, len(steps))
-	for i, s := range steps {
-		sorted[i] = s.Seconds
-	}
-	slices.Sort(sorted)
-	median := sorted[len(sorted)/2]
-	_, causal := b.Config.Model.FLOPsPerToken()
-	rate := float64(b.Config.TokensPerStep) / median
-	return BenchResult{
-		Best: sorted[0], Median: median, TokensPerSecond: rate, GFLOPS: rate * causal / 1e9,
-	}
-}
-
-// BenchResult is what a bench measured.
-type BenchResult struct {
-	Best, Median    float64 // seconds of a step
-	TokensPerSecond float64 // at the median
-	GFLOPS          float64 // causal count, at the median
-}
-
-// CheckSteps refuses a number of steps that cannot be timed.
-func CheckSteps(steps, warmup int) error {
-	if steps < 1 || warmup < 0 {
-		return record.Fail(record.Usage, "--steps %d --warmup %d: at least one step, and no negative warm-up", steps, warmup)
-	}
-	return nil
 }

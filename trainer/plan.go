@@ -141,7 +141,11 @@ func timeStep(r config.Resolved) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return b.Result(steps[1:]).Best, nil
+	best := steps[1].Seconds
+	for _, s := range steps[2:] {
+		best = min(best, s.Seconds)
+	}
+	return best, nil
 }
 
 // plannedGroups assigns parameters to decay groups without allocating them.

@@ -2,21 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"plasticity/cmd/internal/request"
 	"plasticity/config"
-	"plasticity/record"
 	"plasticity/sweeps"
 )
 
@@ -220,37 +215,4 @@ func (a *app) member(grid string) sweeps.CommandFunc {
 			Config: c.ConfigFile, Out: c.Dir, Resume: "auto", Listen: c.Listen, Quiet: true, Grid: grid, Axes: c.Axes,
 		})
 	}
-}
-
-// probe times a few steps of a cell with a number of threads. It leaves nothing behind.
-func (a *app) probe(ctx context.Context, c sweeps.Cell, threads int) (tokensPerSecond float64, err error) {
-	dir, err := os.MkdirTemp("", "plasticity-probe-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temporary folder harms nobody
-	text, err := c.Run.YAML()
-	if err != nil {
-		return 0, err
-	}
-	file := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		return 0, err
-	}
-	cmd, err := a.workerCommand(request.CommandBench, request.Bench{
-		What: "train", Config: file, Sets: []string{"threads=" + strconv.Itoa(threads)}, Steps: 10, Warmup: 2, JSON: true, Quiet: true,
-	})
-	if err != nil {
-		return 0, err
-	}
-	var out, complaint strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := supervise(ctx, cmd); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, strings.TrimSpace(complaint.String()))
-	}
-	var result request.BenchResult
-	if err := json.Unmarshal([]byte(out.String()), &result); err != nil {
-		return 0, record.Fail(record.Internal, "the worker's measurement cannot be read: %w", err)
-	}
-	return float64(result.TokensPerSecond), nil
 }
