@@ -151,33 +151,18 @@ func (a *app) timeTraining(ctx context.Context, flags *benchFlags, vocab int) er
 		return err
 	}
 	defer s.Close()
-	var warm, turn request.BenchTurn
+	var warm request.BenchTurn
 	if flags.warmup > 0 {
 		if err := s.ask(&warm, "go", flags.warmup); err != nil {
 			return err
 		}
 	}
-	var ms []float64
-	var products []request.Products
-	for i := range chunks {
-		n := flags.steps*(i+1)/chunks - flags.steps*i/chunks
-		if flags.products && i%2 == 0 {
-			products = append(products, request.Products{})
-			if err := s.ask(&products[len(products)-1], "products", 3); err != nil {
-				return err
-			}
-		}
-		if n == 0 {
-			continue
-		}
-		turn = request.BenchTurn{}
-		if err := s.ask(&turn, "go", n); err != nil {
-			return err
-		}
-		ms = append(ms, floats(turn.StepMS)...)
+	ms, products, peak, err := timeSteps(s, flags.steps, flags.products)
+	if err != nil {
+		return err
 	}
 	out := summarize(s.ready, ms, products)
-	out.PeakMiB, out.StartupSeconds = turn.PeakMiB, record.Float(s.startup.Seconds())
+	out.PeakMiB, out.StartupSeconds = peak, record.Float(s.startup.Seconds())
 	for _, x := range warm.StepMS {
 		out.WarmupSeconds += (x - out.StepMSMedian) / 1e3
 	}
@@ -191,6 +176,33 @@ func (a *app) timeTraining(ctx context.Context, flags *benchFlags, vocab int) er
 		return a.printJSON(out)
 	}
 	return a.print(out.text())
+}
+
+// timeSteps makes the steps in a few turns, with products between them. The peak of memory is without products, which take
+// some of their own.
+func timeSteps(s *served, steps int, withProducts bool) (ms []float64, products []request.Products, peak record.Float, err error) {
+	for i := range chunks {
+		n := steps*(i+1)/chunks - steps*i/chunks
+		if n == 0 {
+			continue
+		}
+		var turn request.BenchTurn
+		if err := s.ask(&turn, "go", n); err != nil {
+			return nil, nil, 0, err
+		}
+		ms = append(ms, floats(turn.StepMS)...)
+		if len(products) == 0 {
+			peak = turn.PeakMiB
+		}
+		if withProducts && (i%2 == 0 || len(products) == 0) {
+			var rates request.Products
+			if err := s.ask(&rates, "products", 3); err != nil {
+				return nil, nil, 0, err
+			}
+			products = append(products, rates)
+		}
+	}
+	return ms, products, peak, nil
 }
 
 // summarize makes the result of steps and products.
