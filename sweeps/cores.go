@@ -80,7 +80,7 @@ func (p *Plan) share(ctx context.Context, o Options) (Sharing, error) {
 	if _, err := lock.CleanTemp(o.FS); err != nil {
 		return Sharing{}, err
 	}
-	measured, err := p.Measure(ctx, o.Probe, placements, MeasureOptions{Rounds: 2, Turn: time.Second})
+	measured, err := p.compare(ctx, o.Probe, placements)
 	if err != nil {
 		if ctx.Err() != nil {
 			return Sharing{}, err
@@ -92,13 +92,30 @@ func (p *Plan) share(ctx context.Context, o Options) (Sharing, error) {
 	return chosen, p.writeSharing(o.FS, chosen)
 }
 
+// worthComparing is how many seconds a grid must take for its placements to be compared, which takes some itself.
+const worthComparing = 60
+
+// compare measures the placements; only the first when the grid is over soon in any case.
+func (p *Plan) compare(ctx context.Context, probe ProbeFunc, placements []Placement) ([]Placement, error) {
+	first, err := p.Measure(ctx, probe, placements[:1], MeasureOptions{Rounds: 1, Turn: time.Second})
+	if err != nil || len(placements) == 1 || makespan(p.work(), first[0].Members, float64(first[0].FLOPS)) < worthComparing {
+		return first, err
+	}
+	return p.Measure(ctx, probe, placements, MeasureOptions{Rounds: 2, Turn: time.Second})
+}
+
+// work is what each cell costs, in operations.
+func (p *Plan) work() []float64 {
+	out := make([]float64, len(p.Cells))
+	for i, c := range p.Cells {
+		out[i] = float64(c.Tokens) * c.flopsPerToken()
+	}
+	return out
+}
+
 // choose takes the placement that ends the whole grid first. The last wave is rarely full: its idle members count.
 func (p *Plan) choose(wide Sharing, measured []Placement) Sharing {
-	work := make([]float64, len(p.Cells))
-	for i, c := range p.Cells {
-		work[i] = float64(c.Tokens) * c.flopsPerToken()
-	}
-	out := wide
+	work, out := p.work(), wide
 	out.Measured, out.Plan = measured, p.digest()
 	best := makespan(work, measured[0].Members, float64(measured[0].FLOPS))
 	words := []string{measured[0].String()}
