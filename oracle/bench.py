@@ -148,6 +148,8 @@ def flags():
     args.rounds = args.rounds or (3 if args.quick else 15)
     if args.rounds < 2 or args.threads < 1 or not args.turn > 0:
         p.error("at least two rounds, one thread and a turn that takes time are needed")
+    if args.isa != "native" and any("autotune" in mode for mode in args.modes):
+        p.error("max-autotune generates code for this CPU whatever --isa says: leave one of them out")
     args.ours = args.ours or OURS + REFERENCE * args.reference
     args.shapes = dict(peer_train.SIZES)
     if args.shape:

@@ -85,7 +85,9 @@ func (s *served) read(v any) error {
 		Error string `json:"error"`
 	}
 	if err := json.Unmarshal(line, &failed); err == nil && failed.Error != "" {
-		return s.ended(fmt.Errorf("%s", failed.Error))
+		_ = s.in.Close() // it ends by itself
+		_ = s.cmd.Wait() // its code says nothing more
+		return record.Fail(record.Failed, "%s", failed.Error)
 	}
 	if err := json.Unmarshal(line, v); err != nil {
 		return s.ended(record.Fail(record.Internal, "its reply %.80q cannot be read: %w", line, err))
