@@ -14,7 +14,6 @@ func OtherVariables() []string {
 		EnvPrefix + "WORKER", // path of plasticity-worker
 		EnvPrefix + "CACHE",  // folder of fetched data and native libraries
 		EnvPrefix + "ORACLE", // Python of the comparison tests
-		EnvPrefix + "ISA",    // the best instructions that the engine may use
 	}
 }
 

@@ -111,11 +111,24 @@ def bench(args, size):
     return bench_report.rows(job, contenders, mine[0], rates), rates, failures
 
 
-def has_step(args):
-    """Whether the configuration can choose the implementation of the step."""
+def known_keys(args):
+    """The keys at the top of our configuration: older builds cannot choose the step or its instructions."""
     program = pathlib.Path(args.worker).with_name("plasticity")
     schema = subprocess.run([program, "config", "schema"], capture_output=True, text=True, check=False)
-    return schema.returncode == 0 and "step" in json.loads(schema.stdout)["properties"]
+    return set(json.loads(schema.stdout)["properties"]) if schema.returncode == 0 else set()
+
+
+def adapt(args, keys):
+    """What the configuration can say of the contenders that were asked for."""
+    out = []
+    for label, sets in args.ours:
+        if any(s.partition("=")[0] not in keys for s in sets if "." not in s):
+            said(f"left out: plasticity {label}: this build has no such key")
+            continue
+        if args.isa != "native" and "isa" in keys and "step=reference" not in sets:
+            sets = [*sets, f"isa={args.isa}"]
+        out.append((label, sets))
+    return out
 
 
 def contender_of(text):
@@ -165,8 +178,7 @@ def flags():
 
 def main() -> None:
     args = flags()
-    if not has_step(args):
-        args.ours = [(label, sets) for label, sets in args.ours if not any(s.startswith("step=") for s in sets)]
+    args.ours = adapt(args, known_keys(args))
     result = {"machine": bench_report.machine(args), "rounds": args.rounds, "turn_seconds": args.turn, "products": {}, "rows": [], "failures": []}
     base = ""
     for size in args.sizes:

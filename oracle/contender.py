@@ -19,7 +19,7 @@ OPTIMIZER = dict(lr=1e-3, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, cli
 NO_DECAY = "*norm*"
 
 # What makes each library leave instructions out: oneDNN (bfloat16 and float32 products), MKL (float32 products), ATen's own
-# kernels and what torch.compile generates. PLASTICITY_ISA is ours.
+# kernels and what torch.compile generates. Our engine is told by its configuration, and by PLASTICITY_ISA.
 ISAS = {
     "native": {},
     "avx512_bf16": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "ATEN_CPU_CAPABILITY": "avx512", "PLASTICITY_ISA": "avx512_bf16"},

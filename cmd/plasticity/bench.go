@@ -31,6 +31,7 @@ type benchFlags struct {
 	configFlags
 	steps, warmup    int
 	profile, against string
+	isa              string
 	products, asJSON bool
 }
 
@@ -57,6 +58,7 @@ the Python environment that tools/get.sh oracle makes in the source tree.`,
 	cmd.Flags().IntVar(&flags.warmup, "warmup", 3, "steps before them")
 	cmd.Flags().StringVar(&flags.profile, "profile", "", "file of the trace to write (chrome://tracing)")
 	cmd.Flags().StringVar(&flags.against, "against", "", "compare with: pytorch")
+	cmd.Flags().StringVar(&flags.isa, "isa", "", "with --against, forbid better instructions to both: avx512_bf16, avx512 or avx2")
 	cmd.Flags().BoolVar(&flags.products, "products", true, "time matrix products, too")
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "one line of JSON")
 	return cmd
@@ -69,8 +71,14 @@ func (a *app) benchTrain(cmd *cobra.Command, flags *benchFlags) error {
 	if flags.steps < 1 || flags.warmup < 0 || flags.steps > 1<<20 || flags.warmup > 1<<20 {
 		return misuse(cmd, fmt.Errorf("--steps %d --warmup %d: want at least 1 and 0, at most %d", flags.steps, flags.warmup, 1<<20))
 	}
-	if err := oneOf(cmd, "against", "", againstPyTorch); err != nil {
+	if err := oneOfOr(cmd, "against", againstPyTorch); err != nil {
 		return err
+	}
+	if err := oneOfOr(cmd, "isa", "avx512_bf16", "avx512", "avx2"); err != nil {
+		return err
+	}
+	if flags.isa != "" && flags.against == "" {
+		return misuse(cmd, errors.New("--isa restricts both sides of a comparison: give --against pytorch, too"))
 	}
 	c, err := flags.load(a)
 	if err != nil {
@@ -86,7 +94,7 @@ func (a *app) benchTrain(cmd *cobra.Command, flags *benchFlags) error {
 		if flags.profile != "" {
 			return misuse(cmd, errors.New("--profile and --against: want one of them"))
 		}
-		return stopped(ctx, a.againstPyTorch(ctx, c, vocab, flags.asJSON))
+		return stopped(ctx, a.againstPyTorch(ctx, c, vocab, flags.isa, flags.asJSON))
 	}
 	return stopped(ctx, a.timeTraining(ctx, flags, vocab))
 }

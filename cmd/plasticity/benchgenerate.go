@@ -66,7 +66,7 @@ func (a *app) benchGenerate(cmd *cobra.Command, flags *generateFlags) error {
 	if err := checkThreads(flags.cores); err != nil {
 		return misuse(cmd, err)
 	}
-	if err := oneOf(cmd, "against", "", againstPyTorch); err != nil {
+	if err := oneOfOr(cmd, "against", againstPyTorch); err != nil {
 		return err
 	}
 	r := request.Bench{

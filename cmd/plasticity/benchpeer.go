@@ -76,7 +76,7 @@ func (a *app) oracle() (python, scripts string, err error) {
 }
 
 // againstPyTorch lets oracle/bench.py compare the model of a configuration.
-func (a *app) againstPyTorch(ctx context.Context, c config.Run, vocab int, asJSON bool) error {
+func (a *app) againstPyTorch(ctx context.Context, c config.Run, vocab int, isa string, asJSON bool) error {
 	python, scripts, err := a.oracle()
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (a *app) againstPyTorch(ctx context.Context, c config.Run, vocab int, asJSO
 	if c.Threads > 0 {
 		args = append(args, "--threads", strconv.Itoa(c.Threads))
 	}
-	if isa := a.getenv(config.EnvPrefix + "ISA"); isa != "" {
+	if isa != "" {
 		args = append(args, "--isa", isa)
 	}
 	if asJSON {
