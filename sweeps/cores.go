@@ -81,6 +81,11 @@ func (p *Plan) share(ctx context.Context, o Options) (Sharing, error) {
 		return Sharing{}, err
 	}
 	measured, err := p.compare(ctx, o.Probe, placements)
+	for record.CodeOf(err) == record.OutOfMemory && len(placements) > 1 {
+		placements = placements[1:] // what has no room now has none later
+		byRule.Members, byRule.Threads = placements[0].Members, placements[0].Threads
+		measured, err = p.compare(ctx, o.Probe, placements)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return Sharing{}, err

@@ -195,6 +195,25 @@ func TestShare_MeasuresOnceAndRemembers(t *testing.T) {
 	}
 }
 
+// Members that do not fit into memory together are not run together.
+func TestShare_NarrowerWhenMemoryRunsOut(t *testing.T) {
+	p := newScene(t, repeat("ok", 8)...).plan()
+	if err := os.MkdirAll(filepath.Join(p.Dir, hiddenDir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{speed: map[int]float64{1: 50, 2: 20, 4: 10}}
+	probe := func(ctx context.Context, c Cell, at Slot) (Probe, error) {
+		if at.Threads == 1 {
+			return nil, record.Fail(record.OutOfMemory, "killed")
+		}
+		return m.start(ctx, c, at)
+	}
+	got, err := p.share(context.Background(), Options{Cores: 4, Probe: probe, FS: record.OS()})
+	if err != nil || got.Members != 2 || got.Threads != 2 || len(got.Measured) != 2 {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
 // A number of members that was asked for is measured, too, for the estimate, and does not replace itself.
 func TestShare_JobsAreMeasured(t *testing.T) {
 	p := newScene(t, repeat("ok", 8)...).plan()

@@ -53,7 +53,8 @@ func TestParseCPUs(t *testing.T) {
 func TestProfile_TraceAndTable(t *testing.T) {
 	got := request.BenchProfile{Inside: true, Spans: []request.Span{
 		{Part: "step", Thread: -1, Start: 0, Seconds: 0.02},
-		{Part: "forward", Thread: 0, Start: 0, Seconds: 0.01}, {Part: "forward", Thread: 1, Start: 0.001, Seconds: 0.01},
+		{Part: "forward", Thread: 0, Start: 0, Seconds: 0.01},
+		{Part: "forward", Thread: 1, Start: 0.001, Seconds: 0.01},
 		{Part: "adam", Thread: 0, Start: 0.012, Seconds: 0.005},
 	}}
 	text, err := json.Marshal(chromeTrace(got.Spans))
