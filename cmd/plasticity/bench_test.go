@@ -64,7 +64,7 @@ func TestProfile_TraceAndTable(t *testing.T) {
 	var trace struct {
 		TraceEvents []struct {
 			Name, Ph string
-			Ts, Dur  float64
+			TS, Dur  float64
 			Pid, Tid int
 			Args     map[string]string
 		}
@@ -81,7 +81,7 @@ func TestProfile_TraceAndTable(t *testing.T) {
 	}, names); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	if last := trace.TraceEvents[6]; math.Abs(last.Ts-12000) > 1e-6 || math.Abs(last.Dur-5000) > 1e-6 || last.Tid != 1 || last.Pid != 1 {
+	if last := trace.TraceEvents[6]; math.Abs(last.TS-12000) > 1e-6 || math.Abs(last.Dur-5000) > 1e-6 || last.Tid != 1 || last.Pid != 1 {
 		t.Errorf("the last event: %+v", last)
 	}
 	parts := partsOf(got, 2)
