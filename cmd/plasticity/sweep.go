@@ -155,7 +155,10 @@ func newSweepRun(a *app) *cobra.Command {
 		Use: "run", Short: "Train every run of a grid that has not ended",
 		Long: `Train every run of a grid that has not ended. Finished runs are never repeated; interrupted ones continue from their
 last checkpoint. The first SIGINT or SIGTERM lets the members save and stop (exit code 75), the second kills them.
-Several processes may run the same grid: they share the runs between them.`,
+Several processes may run the same grid: they share the runs between them.
+Before it starts, members train for a moment in every way to share the cores out; the way that ends the grid first is
+taken and kept in OUT/NAME/.sweep/cores.json. The first lines say what it reaches and when the grid ends, and the end is
+corrected as runs end.`,
 		Example: `  plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --set data.train=data/sotu-512/train --set data.val=data/sotu-512/val
   plasticity sweep run --grid grid.yaml --scale laptop --jobs 4 --listen 127.0.0.1:9463`,
 		Args: noArguments,
@@ -167,7 +170,7 @@ Several processes may run the same grid: they share the runs between them.`,
 	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", 0, "members at once; 0: as many as use the cores best")
 	cmd.Flags().IntVar(&flags.retries, "retries", 3, "how often a run may fail in a row without coming further")
 	cmd.Flags().BoolVar(&flags.retryFailed, "retry-failed", false, "try runs again that are marked failed")
-	cmd.Flags().BoolVar(&flags.measure, "measure", true, "time a few steps to share out the cores; false: one thread each")
+	cmd.Flags().BoolVar(&flags.measure, "measure", true, "time some steps first, to share out the cores and to estimate the end; false: one thread each")
 	cmd.Flags().StringVar(&flags.listen, "listen", "", "serve the sweep's own metrics at host:port")
 	return cmd
 }
