@@ -11,6 +11,7 @@ import (
 	"plasticity/data"
 	"plasticity/model"
 	"plasticity/record"
+	"plasticity/torch"
 )
 
 // Bench times optimizer steps of a config on random tokens, without a run folder. The caller closes it.
@@ -33,6 +34,30 @@ func NewBench(c config.Run) (*Bench, error) {
 		return nil, err
 	}
 	return &Bench{Config: r, stepper: stepper, random: rand.New(rand.NewPCG(1, 2))}, nil
+}
+
+// FreshModel is the model of a config with random weights, to compute with in float32 and not to train. It starts libtorch
+// with these threads, 0 being all cores. The caller closes it.
+func FreshModel(c config.Run, threads int) (*model.Transformer, error) {
+	r, err := c.Resolve(config.DataFacts{Vocab: c.Model.Vocab})
+	if err != nil {
+		return nil, err
+	}
+	if err := torch.Check(); err != nil {
+		return nil, err
+	}
+	if err := torch.SetThreads(ThreadsOr(threads)); err != nil {
+		return nil, err
+	}
+	m, err := model.New(r.Model, torch.Float32)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Initialize(r.Seed); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
 }
 
 // Close frees the model.

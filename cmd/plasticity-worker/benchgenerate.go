@@ -54,25 +54,8 @@ func modelToBench(r request.Bench) (*model.Transformer, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	resolved, err := c.Resolve(config.DataFacts{Vocab: c.Model.Vocab})
-	if err != nil {
-		return nil, "", err
-	}
-	if err := torch.Check(); err != nil {
-		return nil, "", err
-	}
-	if err := torch.SetThreads(trainer.ThreadsOr(r.Threads)); err != nil {
-		return nil, "", err
-	}
-	m, err := model.New(resolved.Model, torch.Float32)
-	if err != nil {
-		return nil, "", err
-	}
-	if err := m.Initialize(resolved.Seed); err != nil {
-		m.Close()
-		return nil, "", err
-	}
-	return m, c.Name, nil
+	m, err := trainer.FreshModel(c, r.Threads)
+	return m, c.Name, err
 }
 
 func generateTurn(m *model.Transformer, r request.Bench, n int) (request.GenerateTurn, error) {
