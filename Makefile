@@ -102,5 +102,5 @@ oracle-update: build ## write the golden numbers of the oracles anew
 	@tools/oracle.sh -update
 
 .PHONY: bench
-bench: build ## our training step against PyTorch's, interleaved (SIZES=S,1M,7M,34M)
-	@tools/bench.sh $(if $(SIZES),--sizes $(SIZES))
+bench: build ## our training step against PyTorch's, interleaved (SIZES=S,1M,7M,34M,olmo2-7M BENCH='--isa avx512_bf16')
+	@tools/bench.sh $(if $(SIZES),--sizes $(SIZES)) $(BENCH)
