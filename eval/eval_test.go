@@ -20,6 +20,7 @@ import (
 	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch"
+	"plasticity/torch/nn"
 	"plasticity/torch/torchtest"
 )
 
@@ -46,7 +47,7 @@ func small(t *testing.T, family string) (*model.Transformer, *data.Set, *data.To
 	}
 	m, err := model.New(config.Model{
 		Family: family, Layers: 2, Width: 16, Heads: 4, KVHeads: 2, FFN: 24, Vocab: tokenizer.Vocab() + 6, Context: 32, RopeTheta: 10000, NormEps: 1e-5,
-	}, torch.Float32)
+	}, torch.Float32, nn.Training)
 	if err != nil {
 		t.Fatal(err)
 	}

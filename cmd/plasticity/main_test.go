@@ -78,10 +78,10 @@ func fakeSignals() {
 func fakeDoctor(stale bool) {
 	machine := map[string]any{
 		"libtorch": "2.11.0", "libtorch_path": "/somewhere/lib", "shim": "aaaabbbbccccdddd", "shim_built": "aaaabbbbccccdddd",
-		"cpu": "AVX512", "threads": runtime.GOMAXPROCS(0), "product_size": 1024, "f32_gflops": 1e6, "bf16_gflops": 1.0,
+		"cpu": "AVX512", "engine": "avx512", "threads": runtime.GOMAXPROCS(0), "product_size": 1024, "f32_gflops": 1e6, "bf16_gflops": 1.0,
 	}
 	if stale {
-		machine["shim"] = "0000000000000000"
+		machine["shim"], machine["engine"] = "0000000000000000", ""
 	}
 	text, err := json.Marshal(machine)
 	if err != nil {

@@ -195,11 +195,12 @@ type Doctor struct {
 
 // Machine is the reply to Doctor.
 type Machine struct {
-	Libtorch     string       `json:"libtorch"`      // version
-	LibtorchPath string       `json:"libtorch_path"` // folder it was loaded from; empty: not known
-	Shim         string       `json:"shim"`          // stamp of the loaded native library
-	ShimBuilt    string       `json:"shim_built"`    // stamp the worker was built with
-	CPU          string       `json:"cpu"`           // what ATen dispatches to
+	Libtorch     string       `json:"libtorch"`         // version
+	LibtorchPath string       `json:"libtorch_path"`    // folder it was loaded from; empty: not known
+	Shim         string       `json:"shim"`             // stamp of the loaded native library
+	ShimBuilt    string       `json:"shim_built"`       // stamp the worker was built with
+	CPU          string       `json:"cpu"`              // what ATen dispatches to
+	Engine       string       `json:"engine,omitempty"` // instruction set of the engine's kernels; empty: it cannot run here
 	Threads      int          `json:"threads"`
 	GPU          string       `json:"gpu,omitempty"` // name, or why there is none
 	ProductSize  int          `json:"product_size,omitempty"`
