@@ -107,5 +107,5 @@ learning: build ## train three seeds with the engine in bf16 and the reference i
 	PLASTICITY_LEARNING="$$PWD/data/sotu-512" go test -count=1 -v -timeout 3h -run TestLearning ./trainer
 
 .PHONY: bench
-bench: build ## our training step against PyTorch's, interleaved (SIZES=S,1M,7M,34M)
-	@tools/bench.sh $(if $(SIZES),--sizes $(SIZES))
+bench: build ## our training step against PyTorch's, interleaved (SIZES=S,1M,7M,34M,olmo2-7M BENCH='--isa avx512_bf16')
+	@tools/bench.sh $(if $(SIZES),--sizes $(SIZES)) $(BENCH)

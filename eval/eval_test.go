@@ -311,3 +311,22 @@ func TestValidText_Replaces(t *testing.T) {
 		}
 	}
 }
+
+func TestTimeGeneration(t *testing.T) {
+	torchtest.NoLeaks(t)
+	m, _, _ := small(t, config.Llama2)
+	speed, err := TimeGeneration(context.Background(), m, 5, 9)
+	if err != nil || speed.Prefill <= 0 || speed.Decode <= 0 {
+		t.Errorf("%+v %v", speed, err)
+	}
+	for _, c := range []struct{ prompt, n int }{{0, 9}, {5, 1}, {30, 3}} {
+		if _, err := TimeGeneration(context.Background(), m, c.prompt, c.n); record.CodeOf(err) != record.Usage {
+			t.Errorf("%d and %d: %v", c.prompt, c.n, err)
+		}
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := TimeGeneration(ended, m, 5, 9); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -148,11 +147,15 @@ func timeStep(r config.Resolved) (float64, error) {
 	}
 	defer stepper.Close()
 	b := &Bench{Config: r, stepper: stepper, random: rand.New(rand.NewPCG(1, 2))}
-	seconds, _, err := b.Run(4)
+	steps, err := b.Run(4)
 	if err != nil {
 		return 0, err
 	}
-	return slices.Min(seconds[1:]), nil
+	best := steps[1].Seconds
+	for _, s := range steps[2:] {
+		best = min(best, s.Seconds)
+	}
+	return best, nil
 }
 
 // plannedGroups assigns parameters to decay groups without allocating them.
