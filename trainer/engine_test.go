@@ -331,6 +331,41 @@ func lossOf(t testing.TB, m eval.Scorer, set *data.Set) eval.LossResult {
 	return loss
 }
 
+// A profile covers the steps: the threads' parts, waiting included, fill the time from each step's begin to its end.
+func TestEngine_Profiles(t *testing.T) {
+	c := load(t, []string{"model.preset=llama2-s", "model.vocab=512", "threads=2", "precision=bf16"})
+	b, err := NewBench(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for range 2 { // the second recording forgets the first
+		steps, spans, inside, err := b.Profile(3)
+		if err != nil || !inside {
+			t.Fatalf("inside %v, %v", inside, err)
+		}
+		seconds, covered, parts := 0.0, map[int]float64{}, map[string]float64{}
+		for _, s := range steps {
+			seconds += s.Seconds - s.BatchSeconds
+		}
+		for _, s := range spans {
+			if s.Thread >= 0 {
+				covered[s.Thread] += s.Seconds
+				parts[s.Part] += s.Seconds
+			}
+		}
+		if len(covered) != 2 || parts["attention"] <= 0 || parts["adamw"] <= 0 || parts["head_back"] <= 0 {
+			t.Fatalf("threads %v, parts %v", covered, parts)
+		}
+		for thread, got := range covered {
+			if got > seconds*1.02 {
+				t.Errorf("thread %d: %v s of parts in %v s of steps", thread, got, seconds)
+			}
+		}
+		t.Logf("%d spans; parts cover %.1f%% and %.1f%% of the steps", len(spans), 100*covered[0]/seconds, 100*covered[1]/seconds)
+	}
+}
+
 // What auto takes, what is refused, and what is said when the engine cannot run.
 func TestChooseStep(t *testing.T) {
 	none := func(string) (string, error) { return "", record.Fail(record.Internal, "no instruction set") }
