@@ -152,6 +152,10 @@ TGO_INLINE void amx_step(const Word* a, const Word* b) {
   _tile_dpbf16ps(3, 5, 7);
 }
 
+// gcc's intrinsics do not tell the compiler that tile loads read memory: it may drop or delay what was
+// written before them. Nothing passes this line.
+TGO_INLINE void amx_sees_memory() { asm volatile("" ::: "memory"); }
+
 // Every thread describes its tile registers before the first product: 16 rows of 64 bytes each.
 // Whatever else uses AMX leaves another description behind.
 TGO_INLINE void prepare_thread() {
@@ -164,6 +168,7 @@ TGO_INLINE void prepare_thread() {
     c.row_bytes[i] = 64;
     c.rows[i] = 16;
   }
+  asm volatile("" : : "r"(&c) : "memory");  // see amx_sees_memory
   _tile_loadconfig(&c);
 }
 TGO_INLINE void release_thread() { _tile_release(); }
@@ -173,6 +178,7 @@ TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float*
   if constexpr (sizeof(T) == 4) {
     block_plain<T>(a, b, s, tiles, c, add);
   } else {
+    amx_sees_memory();
     if (add) {
       amx_load(c);
     } else {
@@ -209,6 +215,9 @@ void product(int row_tiles, int panels, int tiles, const Word* a, const Word* b,
   alignas(64) float c[2][kSquare];
   const std::size_t a_row = static_cast<std::size_t>(tiles) * kTileWords;
   int last_m = -1, last_p = 0, current = 0;
+#if defined(__AMX_BF16__)
+  amx_sees_memory();
+#endif
   for (int m0 = 0; m0 < row_tiles; m0 += kRowTilesAtOnce) {
     for (int p = 0; p < panels; p++) {
       const Word* bp = b + p * a_row;  // a panel has as many words as a row of tiles
