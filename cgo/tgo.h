@@ -200,8 +200,8 @@ TGO_API tgo_status tgo_adamw_step(tgo_tensor* params, const tgo_tensor* grads, t
 
 /* ---- engine: a whole training step on the CPU in one crossing -------------------------------- */
 
-/* Hand-written forward, backward, clip and AdamW over the registry's flat float32 buffers. The bits of
- * a result depend on instruction set and number of threads alone. One call at a time. */
+/* Hand-written forward, backward, clip and AdamW over the registry's flat float32 buffers. The bits
+ * of a result depend on instruction set and number of threads alone. One call at a time. */
 
 typedef struct tgo_engine tgo_engine;
 
@@ -215,16 +215,17 @@ typedef struct tgo_model {
 } tgo_model;
 
 typedef struct tgo_engine_options {
-  int32_t precision;   /* of products: TGO_FLOAT32 or TGO_BFLOAT16 */
-  int32_t threads;     /* at least 1 */
-  int32_t backward;    /* 0: losses only */
-  int64_t sequences;   /* of the largest micro-batch */
-  const char* isa;     /* amx, avx512_bf16, avx512 or avx2; NULL or "": the best of this CPU */
+  int32_t precision; /* of products: TGO_FLOAT32 or TGO_BFLOAT16 */
+  int32_t threads;   /* at least 1 */
+  int32_t backward;  /* 0: losses only */
+  int64_t sequences; /* of the largest micro-batch */
+  const char* isa;   /* amx, avx512_bf16, avx512 or avx2; NULL or "": the best of this CPU */
 } tgo_engine_options;
 
-/* `offsets` has the first element in the flat buffers of every parameter, in the order: embedding; for
- * each layer q, k, v, o, with TGO_OLMO2 the gains of q and k, gate, up, down, the gain of attention's
- * norm, the gain of feed-forward's norm; the gain of the last norm; the output layer unless tied. */
+/* `offsets` has the first element in the flat buffers of every parameter, in the order: embedding;
+ * for each layer q, k, v, o, with TGO_OLMO2 the gains of q and k, gate, up, down, the gain of
+ * attention's norm, the gain of feed-forward's norm; the gain of the last norm; the output layer
+ * unless tied. */
 TGO_API tgo_status tgo_engine_new(const tgo_model* model, const tgo_engine_options* options,
                                   const int64_t* offsets, int64_t count,
                                   tgo_engine** out) TGO_NOEXCEPT;
@@ -247,8 +248,8 @@ typedef struct tgo_batch {
 
 typedef struct tgo_engine_result {
   double loss;
-  double grad_norm;  /* before clipping */
-  int32_t updated;   /* 0: loss or norm is not finite and nothing has changed */
+  double grad_norm; /* before clipping */
+  int32_t updated;  /* 0: loss or norm is not finite and nothing has changed */
 } tgo_engine_result;
 
 /* One optimizer step. `decay` has the weight decay of every parameter, in the order of offsets;

@@ -39,11 +39,12 @@ Shape shape_of(const tgo_model* m) {
   s.context = dimension(m->context, "context");
   s.eps = static_cast<float>(m->norm_eps);
   s.theta = m->rope_theta;
-  TORCH_CHECK(s.width % s.heads == 0 && s.head_size() % 2 == 0, "width ", s.width, " over ", s.heads,
-              " heads gives no even head size");
+  TORCH_CHECK(s.width % s.heads == 0 && s.head_size() % 2 == 0, "width ", s.width, " over ",
+              s.heads, " heads gives no even head size");
   TORCH_CHECK(s.heads % s.kv_heads == 0, "heads ", s.heads, " is no multiple of kv_heads ",
               s.kv_heads);
-  TORCH_CHECK(s.theta > 0 && m->norm_eps >= 0, "rope_theta ", s.theta, ", norm_eps ", m->norm_eps);
+  TORCH_CHECK(s.theta > 0 && s.eps >= std::numeric_limits<float>::min(), "rope_theta ", s.theta,
+              ", norm_eps ", m->norm_eps);
   return s;
 }
 
@@ -81,7 +82,8 @@ Engine& engine_of(tgo_engine* e) {
   return *e->engine;
 }
 
-// Every id must be a token and every target a token or −1: the engine reads rows of the table by them.
+// Every id must be a token and every target a token or −1: the engine reads rows of the table by
+// them.
 Batch batch_of(const Engine& e, const tgo_batch& b) {
   const Shape& s = e.shape();
   Batch out;
@@ -113,10 +115,28 @@ void put(const engine::Result& r, tgo_engine_result* out) {
   *out = {r.loss, r.norm, r.updated ? 1 : 0};
 }
 
-constexpr const char* kParts[] = {
-    "embedding", "norm", "qkv", "attention", "out", "gate_up", "down", "head", "cross_entropy",
-    "head_back", "down_back", "gate_up_back", "out_back", "attention_back", "qkv_back", "norm_back",
-    "pack", "weight_gradient", "embedding_back", "gradient_sum", "adamw", "wait"};
+constexpr const char* kParts[] = {"embedding",
+                                  "norm",
+                                  "qkv",
+                                  "attention",
+                                  "out",
+                                  "gate_up",
+                                  "down",
+                                  "head",
+                                  "cross_entropy",
+                                  "head_back",
+                                  "down_back",
+                                  "gate_up_back",
+                                  "out_back",
+                                  "attention_back",
+                                  "qkv_back",
+                                  "norm_back",
+                                  "pack",
+                                  "weight_gradient",
+                                  "embedding_back",
+                                  "gradient_sum",
+                                  "adamw",
+                                  "wait"};
 static_assert(std::size(kParts) == static_cast<size_t>(engine::Part::kCount));
 
 }  // namespace
@@ -145,8 +165,7 @@ const char* tgo_engine_isa(const tgo_engine* engine) noexcept {
 tgo_status tgo_engine_bytes(const tgo_model* model, const tgo_engine_options* options,
                             int64_t* out) noexcept {
   return tgo::guard([&] {
-    *out = static_cast<int64_t>(
-        tgo::Engine::bytes(tgo::shape_of(model), tgo::options_of(options)));
+    *out = static_cast<int64_t>(tgo::Engine::bytes(tgo::shape_of(model), tgo::options_of(options)));
   });
 }
 

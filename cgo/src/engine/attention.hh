@@ -2,10 +2,12 @@
 // diagonal are never touched.
 //
 //   forward    S = Q·Kᵀ/√E,  P = softmax(S),  O = P·V; per query the maximum of S and 1/Σ are kept
-//   backward   P again from S;  dV = Pᵀ·dO;  dS = P∘(dO·Vᵀ − D), D = Σ dO∘O;  dK = dSᵀ·Q/√E,  dQ = dS·K/√E
+//   backward   P again from S;  dV = Pᵀ·dO;  dS = P∘(dO·Vᵀ − D), D = Σ dO∘O;  dK = dSᵀ·Q/√E,  dQ =
+//   dS·K/√E
 //
-// The backward pass computes Sᵀ and dPᵀ, keys by queries, so that Pᵀ and dSᵀ come out as left sides of
-// the products that follow. Letters: T rows of the sequence (a multiple of 32), E head size (padded).
+// The backward pass computes Sᵀ and dPᵀ, keys by queries, so that Pᵀ and dSᵀ come out as left sides
+// of the products that follow. Letters: T rows of the sequence (a multiple of 32), E head size
+// (padded).
 #ifndef TGO_ENGINE_ATTENTION_HH
 #define TGO_ENGINE_ATTENTION_HH
 
@@ -26,19 +28,18 @@ struct HeadColumns {
   TGO_INLINE T* at(int row, int n) const { return x + tiled<T>(row, first + n, columns); }
   TGO_INLINE Word* words(int row) const { return reinterpret_cast<Word*>(at(row, 0)); }
   TGO_INLINE std::size_t stride() const { return row_words<T>(columns); }
-  TGO_INLINE void put(int row, int n, Vec a, Vec b) const {
-    store_tiled(x, row, first + n, columns, a, b);
-  }
+  // 32 rows × 32 columns.
+  TGO_INLINE TiledBlock<T> block(int row, int n) const { return {x, row, first + n, columns}; }
 };
 
 // What one sequence needs besides its inputs. All sizes in words.
 struct AttentionScratch {
   Word *keys, *values, *queries, *queries_by_row, *results, *results_by_row;  // E × T each
-  float *scores, *query_gradient;             // T/32 and E/32 · T/32 blocks of kScoreWords
-  float *key_gradient, *value_gradient;       // E × T
-  Word *weights, *score_gradient;             // T/16 tiles of kWeightWords
-  Word* score_panel;                          // 32 × T
-  float* dots;                                // T
+  float *scores, *query_gradient;        // T/32 and E/32 · T/32 blocks of kScoreWords
+  float *key_gradient, *value_gradient;  // E × T
+  Word *weights, *score_gradient;        // T/16 tiles of kWeightWords
+  Word* score_panel;                     // 32 × T
+  float* dots;                           // T
 
   // Calls take(words) for each that the passes asked for need.
   template <class Take>
@@ -79,11 +80,11 @@ TGO_INLINE void put_weights(Word* tile, int r, Vec a, Vec b) {
   }
 }
 
-// Turns the scores of 32 queries against blocks 0 … last of keys, of which the last is on the diagonal,
-// into weights that are not yet divided by their sum.
+// Turns the scores of 32 queries against blocks 0 … last of keys, of which the last is on the
+// diagonal, into weights that are not yet divided by their sum.
 template <class T>
 void softmax_rows(const float* scores, int last, float scale, Word* weights, float* top,
-                             float* inverse) {
+                  float* inverse) {
   for (int r = 0; r < kBlock; r++) {
     const float* s = scores + r * kBlock;
     const float* diagonal = s + static_cast<std::size_t>(last) * kScoreWords;
@@ -103,7 +104,8 @@ void softmax_rows(const float* scores, int last, float scale, Word* weights, flo
       const Vec b = exp2<T>(fma(j == last ? d1 : load(p + 16), k, shift));
       s0 = s0 + a;
       s1 = s1 + b;
-      put_weights<T>(weights + static_cast<std::size_t>(j) * kTilesPerBlock<T> * kWeightWords, r, a, b);
+      put_weights<T>(weights + static_cast<std::size_t>(j) * kTilesPerBlock<T> * kWeightWords, r, a,
+                     b);
     }
     inverse[r] = 1.0F / sum(s0 + s1);
   }
@@ -111,8 +113,8 @@ void softmax_rows(const float* scores, int last, float scale, Word* weights, flo
 
 // One query head. keys and values hold the panels of its key/value head.
 template <class T>
-void attend(const HeadColumns<T>& q, const HeadColumns<T>& o, int row, int time, int e,
-                       float scale, const AttentionScratch& z, float* top, float* inverse) {
+void attend(const HeadColumns<T>& q, const HeadColumns<T>& o, int row, int time, int e, float scale,
+            const AttentionScratch& z, float* top, float* inverse) {
   const int blocks = time / kBlock, tiles = e / kTileColumns<T>;
   const std::size_t panel = static_cast<std::size_t>(tiles) * kTileWords;
   for (int i = 0; i < blocks; i++) {
@@ -126,20 +128,22 @@ void attend(const HeadColumns<T>& q, const HeadColumns<T>& o, int row, int time,
       alignas(64) float sums[kSquare];
       block<T>(z.weights, z.values + static_cast<std::size_t>(c) * blocks * block_words<T>(),
                Strides{kWeightWords, kTileWords}, (i + 1) * kTilesPerBlock<T>, sums, false);
+      const TiledBlock<T> out = o.block(at, c * kBlock);
       for (int r = 0; r < kBlock; r++) {
         const Vec k = set1(inverse[i * kBlock + r]);
-        o.put(at + r, c * kBlock, load(sums + r * kBlock) * k, load(sums + r * kBlock + 16) * k);
+        out.put(r, load(sums + r * kBlock) * k, load(sums + r * kBlock + 16) * k);
       }
     }
   }
 }
 
-// Where one sequence's heads lie: query head h at column h·E of q and o, key/value head g at g·E of k and v.
+// Where one sequence's heads lie: query head h at column h·E of q and o, key/value head g at g·E of
+// k and v.
 template <class T>
 struct Sequence {
   HeadColumns<T> q, k, v, o;
   int row, time, e, heads, kv_heads;
-  float scale;     // 1/√(head size)
+  float scale;           // 1/√(head size)
   float *top, *inverse;  // [heads × time]
 
   TGO_INLINE HeadColumns<T> head(const HeadColumns<T>& x, int h) const {
@@ -164,14 +168,16 @@ void attention_forward(const Sequence<T>& s, const AttentionScratch& z) {
 
 // D of every query: Σ dO∘O over the head's columns.
 template <class T>
-void gradient_dots(const HeadColumns<T>& d_o, const HeadColumns<T>& o, int row, int time,
-                              int e, float* dots) {
+void gradient_dots(const HeadColumns<T>& d_o, const HeadColumns<T>& o, int row, int time, int e,
+                   float* dots) {
   Vec a, b, x, y;
   for (int t = 0; t < time; t++) {
+    const TiledRow gradient(d_o.x, row + t, d_o.first, d_o.columns);
+    const TiledRow result(o.x, row + t, o.first, o.columns);
     Vec s0 = set1(0), s1 = set1(0);
     for (int n = 0; n < e; n += kBlock) {
-      load_tiled(d_o.x, row + t, d_o.first + n, d_o.columns, &a, &b);
-      load_tiled(o.x, row + t, o.first + n, o.columns, &x, &y);
+      gradient.get(n, &a, &b);
+      result.get(n, &x, &y);
       s0 = fma(a, x, s0);
       s1 = fma(b, y, s1);
     }
@@ -181,9 +187,8 @@ void gradient_dots(const HeadColumns<T>& d_o, const HeadColumns<T>& o, int row, 
 
 // Pᵀ and dSᵀ of block j of keys against block i of queries, from Sᵀ and dPᵀ.
 template <class T>
-void weights_backward(const float* scores, const float* d_weights, int i, int j,
-                                 float scale, const float* top, const float* inverse,
-                                 const AttentionScratch& z) {
+void weights_backward(const float* scores, const float* d_weights, int i, int j, float scale,
+                      const float* top, const float* inverse, const AttentionScratch& z) {
   const Vec k = set1(scale * kLog2E), unit = set1(scale);
   const Vec t0 = load(top + i * kBlock), t1 = load(top + i * kBlock + 16);
   const Vec w0 = load(inverse + i * kBlock), w1 = load(inverse + i * kBlock + 16);
@@ -208,19 +213,26 @@ void weights_backward(const float* scores, const float* d_weights, int i, int j,
 // One query head against its key/value head. dK and dV are added to unless this head is the group's
 // first; dQ, transposed in z.query_gradient, is set.
 template <class T>
-void attend_backward(const Sequence<T>& s, const HeadColumns<T>& k,
-                                const HeadColumns<T>& v, const Word* keys_transposed,
-                                const float* top, const float* inverse, bool add,
-                                const AttentionScratch& z) {
+void attend_backward(const Sequence<T>& s, const HeadColumns<T>& k, const HeadColumns<T>& v,
+                     const Word* keys_transposed, const float* top, const float* inverse, bool add,
+                     const AttentionScratch& z) {
   const int blocks = s.time / kBlock, tiles = s.e / kTileColumns<T>, parts = s.e / kBlock;
   const std::size_t panel = static_cast<std::size_t>(tiles) * kTileWords, bw = block_words<T>();
-  alignas(64) float scores[kSquare], d_weights[kSquare];
+  alignas(64) float scores[2][kSquare], d_weights[2][kSquare];
+  // The tile unit computes the next block's scores while this one's weights are worked out.
+  auto score = [&](int i, int j) {
+    block<T>(k.words(s.row + j * kBlock), z.queries + i * panel, Strides{}, tiles, scores[i % 2],
+             false);
+    block<T>(v.words(s.row + j * kBlock), z.results + i * panel, Strides{}, tiles, d_weights[i % 2],
+             false);
+  };
   for (int j = 0; j < blocks; j++) {
+    score(j, j);
     for (int i = j; i < blocks; i++) {
-      block<T>(k.words(s.row + j * kBlock), z.queries + i * panel, Strides{}, tiles, scores, false);
-      block<T>(v.words(s.row + j * kBlock), z.results + i * panel, Strides{}, tiles, d_weights,
-               false);
-      weights_backward<T>(scores, d_weights, i, j, s.scale, top, inverse, z);
+      if (i + 1 < blocks) {
+        score(i + 1, j);
+      }
+      weights_backward<T>(scores[i % 2], d_weights[i % 2], i, j, s.scale, top, inverse, z);
     }
     const std::size_t first = static_cast<std::size_t>(j) * kTilesPerBlock<T> * kWeightWords;
     const Strides spread{kWeightWords, kTileWords};
@@ -243,8 +255,8 @@ void attend_backward(const Sequence<T>& s, const HeadColumns<T>& k,
 
 // Writes dQ over Q, turned back.
 template <class T>
-void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s,
-                                   const Rotary& rotary, const float* gradient) {
+void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s, const Rotary& rotary,
+                        const float* gradient) {
   const int blocks = s.time / kBlock;
   alignas(64) float rows[kSquare];
   for (int c = 0; c < s.e / kBlock; c++) {
@@ -256,10 +268,11 @@ void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s,
         const int m = corner / 2 * 16, n = corner % 2 * 16;
         transpose_words(from + m * kBlock + n, kBlock, to + n * kBlock + m, kBlock);
       }
+      const TiledBlock<T> out = q.block(s.row + i * kBlock, c * kBlock);
       for (int r = 0; r < kBlock; r++) {
         Vec a = load(rows + r * kBlock), b = load(rows + r * kBlock + 16);
         rotary.backward(i * kBlock + r, c * kBlock, &a, &b);
-        q.put(s.row + i * kBlock + r, c * kBlock, a, b);
+        out.put(r, a, b);
       }
     }
   }
@@ -267,25 +280,29 @@ void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s,
 
 // Writes dK, turned back, over K and dV over V.
 template <class T>
-void put_key_value_gradients(const HeadColumns<T>& k, const HeadColumns<T>& v,
-                                        const Sequence<T>& s, const Rotary& rotary,
-                                        const AttentionScratch& z) {
-  for (int t = 0; t < s.time; t++) {
+void put_key_value_gradients(const HeadColumns<T>& k, const HeadColumns<T>& v, const Sequence<T>& s,
+                             const Rotary& rotary, const AttentionScratch& z) {
+  for (int i = 0; i < s.time / kBlock; i++) {
     for (int c = 0; c < s.e / kBlock; c++) {
-      const std::size_t at =
-          (static_cast<std::size_t>(t / kBlock) * (s.e / kBlock) + c) * kSquare + t % kBlock * kBlock;
-      Vec a = load(z.key_gradient + at), b = load(z.key_gradient + at + 16);
-      rotary.backward(t, c * kBlock, &a, &b);
-      k.put(s.row + t, c * kBlock, a, b);
-      v.put(s.row + t, c * kBlock, load(z.value_gradient + at), load(z.value_gradient + at + 16));
+      const TiledBlock<T> keys = k.block(s.row + i * kBlock, c * kBlock);
+      const TiledBlock<T> values = v.block(s.row + i * kBlock, c * kBlock);
+      const std::size_t at = (static_cast<std::size_t>(i) * (s.e / kBlock) + c) * kSquare;
+      for (int r = 0; r < kBlock; r++) {
+        const float *dk = z.key_gradient + at + r * kBlock,
+                    *dv = z.value_gradient + at + r * kBlock;
+        Vec a = load(dk), b = load(dk + 16);
+        rotary.backward(i * kBlock + r, c * kBlock, &a, &b);
+        keys.put(r, a, b);
+        values.put(r, load(dv), load(dv + 16));
+      }
     }
   }
 }
 
 // Overwrites q, k and v with their gradients; d_o is the gradient of o.
 template <class T>
-void attention_backward(const Sequence<T>& s, const HeadColumns<T>& d_o,
-                                   const Rotary& rotary, const AttentionScratch& z) {
+void attention_backward(const Sequence<T>& s, const HeadColumns<T>& d_o, const Rotary& rotary,
+                        const AttentionScratch& z) {
   const int blocks = s.time / kBlock, group = s.heads / s.kv_heads;
   for (int g = 0; g < s.kv_heads; g++) {
     const auto k = s.head(s.k, g), v = s.head(s.v, g);

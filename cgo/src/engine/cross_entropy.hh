@@ -1,14 +1,12 @@
-// Cross-entropy with z-loss over rows of logits l: L = lse − l[target] + z · lse², lse = log Σ exp(l), and
-// dL/dl = p · (1 + 2·z·lse) − [target], p = exp(l − lse). A target below 0 does not count.
+// Cross-entropy with z-loss over rows of logits l: L = lse − l[target] + z · lse², lse = log Σ
+// exp(l), and dL/dl = p · (1 + 2·z·lse) − [target], p = exp(l − lse). A target below 0 does not
+// count.
 #ifndef TGO_ENGINE_CROSS_ENTROPY_HH
 #define TGO_ENGINE_CROSS_ENTROPY_HH
 
 #include "pack.hh"
 
 namespace tgo::engine::TGO_ISA {
-
-// The largest logit of each row so far, by lane, kept while the product of the output layer runs.
-TGO_INLINE void note_largest(float* top, Vec a, Vec b) { store(top, max(load(top), max(a, b))); }
 
 // Columns beyond the vocabulary do not count.
 TGO_INLINE void mask_vocabulary(int valid, Vec* a, Vec* b) {
@@ -18,11 +16,28 @@ TGO_INLINE void mask_vocabulary(int valid, Vec* a, Vec* b) {
   }
 }
 
-// 32 rows from m on of tiled logits with `columns` columns, whose largest are in top [32 × 16]: overwrites
-// them with dL/dl · unit and returns the sum of L.
+// A block of logits for training: kept, with the largest of each row so far noted lane by lane.
 template <class T>
-double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets,
-                                float* top, float z_loss, float unit) {
+struct KeepLogits {
+  TiledBlock<T> logits;
+  float* top;  // [32 × 16]
+  int valid;   // columns from the block's first on that are of the vocabulary
+
+  TGO_INLINE void soon(int i) const { logits.expect(i); }
+  TGO_INLINE void put(int i, const float* c) const {
+    Vec a = load(c), b = load(c + kLanes);
+    mask_vocabulary(valid, &a, &b);
+    logits.put(i, a, b);
+    float* t = top + i * kLanes;
+    store(t, max(load(t), max(a, b)));
+  }
+};
+
+// 32 rows from m on of tiled logits with `columns` columns, whose largest are in top [32 × 16]:
+// overwrites them with dL/dl · unit and returns the sum of L.
+template <class T>
+double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets, float* top,
+                     float z_loss, float unit) {
   alignas(64) float sums[kBlock * kLanes];
   float shift[kBlock], factor[kBlock];
   for (int r = 0; r < kBlock; r++) {
@@ -32,8 +47,9 @@ double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets,
   const Vec log2e = set1(kLog2E);
   Vec a, b;
   for (int n = 0; n < columns; n += kBlock) {
+    const TiledBlock block(logits, m, n, columns);
     for (int r = 0; r < kBlock; r++) {
-      load_tiled(logits, m + r, n, columns, &a, &b);
+      block.get(r, &a, &b);
       const Vec s = set1(shift[r]);
       a = exp2<float>(fma(a, log2e, s));
       b = exp2<float>(fma(b, log2e, s));
@@ -49,7 +65,7 @@ double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets,
     }
     const float total = sum(load(sums + r * kLanes));
     const float lse = __builtin_logf(total) - shift[r] / kLog2E;
-    load_tiled(logits, m + r, targets[r] / kBlock * kBlock, columns, &a, &b);
+    TiledBlock(logits, m, targets[r] / kBlock * kBlock, columns).get(r, &a, &b);
     alignas(64) float block[kBlock];
     store(block, a);
     store(block + kLanes, b);
@@ -59,11 +75,11 @@ double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets,
     at_target[r] = __builtin_exp2f(__builtin_fmaf(logit, kLog2E, shift[r])) * factor[r] - unit;
   }
   for (int n = 0; n < columns; n += kBlock) {
+    const TiledBlock block(logits, m, n, columns);
     for (int r = 0; r < kBlock; r++) {
-      load_tiled(logits, m + r, n, columns, &a, &b);
+      block.get(r, &a, &b);
       const Vec s = set1(shift[r]), k = set1(factor[r]);
-      store_tiled(logits, m + r, n, columns, exp2<T>(fma(a, log2e, s)) * k,
-                  exp2<T>(fma(b, log2e, s)) * k);
+      block.put(r, exp2<T>(fma(a, log2e, s)) * k, exp2<T>(fma(b, log2e, s)) * k);
     }
   }
   for (int r = 0; r < kBlock; r++) {
@@ -81,8 +97,8 @@ double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets,
   return loss;
 }
 
-// The same loss without any logits in memory, for evaluation: a running maximum and sum for each lane
-// of each row, and the target's logit as it passes.
+// The same loss without any logits in memory, for evaluation: a running maximum and sum for each
+// lane of each row, and the target's logit as it passes.
 struct RunningLoss {
   float *top, *sums;  // [rows × 16]
   float* logit;       // [rows]
@@ -113,8 +129,23 @@ struct RunningLoss {
     const std::size_t at = static_cast<std::size_t>(m) * kLanes;
     const Vec t = load(top + at);
     const float largest_of_row = largest(t);
-    const float total = sum(load(sums + at) * exp2<float>((t - set1(largest_of_row)) * set1(kLog2E)));
+    const float total =
+        sum(load(sums + at) * exp2<float>((t - set1(largest_of_row)) * set1(kLog2E)));
     return __builtin_log(total) + largest_of_row - logit[m];
+  }
+};
+
+// A block of logits for evaluation.
+struct AddToLoss {
+  const RunningLoss& running;
+  const std::int32_t* targets;
+  int m, n, valid;
+
+  TGO_INLINE void soon(int) const {}
+  TGO_INLINE void put(int i, const float* c) const {
+    Vec a = load(c), b = load(c + kLanes);
+    mask_vocabulary(valid, &a, &b);
+    running.add(m + i, n, a, b, targets[m + i]);
   }
 };
 

@@ -1,5 +1,5 @@
-// The embedding: rows of the table become rows of the residual stream, and their gradients are added to
-// the table's, in the order of the tokens.
+// The embedding: rows of the table become rows of the residual stream, and their gradients are
+// added to the table's, in the order of the tokens.
 #ifndef TGO_ENGINE_EMBEDDING_HH
 #define TGO_ENGINE_EMBEDDING_HH
 
@@ -10,7 +10,7 @@ namespace tgo::engine::TGO_ISA {
 
 // x[m] = table[id], or 0 in rows without a token (id −1). Columns beyond `width` are padding.
 inline void embedding_forward(const float* table, int width, const std::int32_t* ids, int rows,
-                                  int columns, float* x) {
+                              int columns, float* x) {
   for (int m = 0; m < rows; m++) {
     float* out = x + static_cast<std::size_t>(m) * columns;
     for (int n = 0; n < columns; n += kLanes) {
@@ -23,7 +23,7 @@ inline void embedding_forward(const float* table, int width, const std::int32_t*
 
 // gradient[id] += dx[m] for columns `from` to `to` (multiples of 16).
 inline void embedding_backward(const float* dx, const std::int32_t* ids, int rows, int columns,
-                                   int from, int to, float* gradient) {
+                               int from, int to, float* gradient) {
   for (int m = 0; m < rows; m++) {
     if (ids[m] < 0) {
       continue;

@@ -1,6 +1,6 @@
 // The engine's inside: what is planned once, what a step is told, and the functions that each
-// instruction set provides. engine.cc owns memory and threads; everything that computes is compiled once
-// for each instruction set from the same sources (step.hh and below).
+// instruction set provides. engine.cc owns memory and threads; everything that computes is compiled
+// once for each instruction set from the same sources (step.hh and below).
 #ifndef TGO_ENGINE_ENGINE_HH
 #define TGO_ENGINE_ENGINE_HH
 
@@ -13,6 +13,7 @@ struct Setup {
   Shape shape;
   int time = 0;        // rows of a sequence: context, padded
   int rows = 0;        // of a thread's share of the largest micro-batch
+  int group_rows = 0;  // that go forward and backward before the next ones do
   int chunk_rows = 0;  // that pass through a layer at once
   int head_rows = 0;   // that pass through the output layer at once
   bool backward = true;
@@ -44,8 +45,8 @@ struct UpdateNumbers {
   const float* keep = nullptr;
 };
 
-// Work on parameters is cut into units that any thread can do: 32 rows of a matrix, all gains, or 32 rows
-// of the embedding's table.
+// Work on parameters is cut into units that any thread can do: 32 rows of a matrix, all gains, or
+// 32 rows of the embedding's table.
 struct Unit {
   enum class Kind { kMatrix, kGains, kTable } kind;
   const Matrix* matrix;
@@ -74,8 +75,8 @@ struct Kernels {
   // Sum of the losses of a share.
   double (*loss)(void* state, const Network&, const Share&, const float* table, Clock&);
   // Adds the gradients of all rows of a share to columns `from` to `to` of the table's gradient.
-  void (*embedding_backward)(const float* dx, const std::int32_t* ids, int rows, int columns, int from,
-                             int to, float* gradient);
+  void (*embedding_backward)(const float* dx, const std::int32_t* ids, int rows, int columns,
+                             int from, int to, float* gradient);
   // Adds up a unit's gradients over threads into the first one's; returns the sum of squares.
   double (*sum_gradients)(const Network&, const Unit&, const Gradients&);
   // Updates a unit's parameters from the summed gradients and renews the copies.

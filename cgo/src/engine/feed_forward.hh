@@ -1,6 +1,7 @@
-// The rows that the products of the feed-forward network hand over: SwiGLU and its derivative.
+// What the products of the feed-forward network hand their rows to: SwiGLU and its derivative.
 //
-//   s = silu(g) · u, silu(g) = g · σ(g);  ds/du = silu(g),  ds/dg = u · (σ(g) + silu(g) · (1 − σ(g)))
+//   s = silu(g) · u, silu(g) = g · σ(g);  ds/du = silu(g),  ds/dg = u · (σ(g) + silu(g) · (1 −
+//   σ(g)))
 //
 // Gate and up lie interleaved by 16 (network.hh), so 32 columns of [g u] belong to 16 columns of s.
 #ifndef TGO_ENGINE_FEED_FORWARD_HH
@@ -10,31 +11,53 @@
 
 namespace tgo::engine::TGO_ISA {
 
-// A row of block p of gate and up: kept for the backward pass, and s.
+// A block of gate and up: kept for the backward pass, and s.
 template <class T>
-TGO_INLINE void swiglu_forward(const float* c, int m, int p, int f, T* gate_up, T* s) {
-  const Vec g = load(c), u = load(c + kLanes);
-  store_tiled(gate_up, m, p * kBlock, 2 * f, g, u);
-  store(s + tiled<T>(m, p * kLanes, f), g * sigmoid<T>(g) * u);
-}
+struct SwigluForward {
+  TiledBlock<T> gate_up;
+  T* s;  // 16 columns
 
-// 16 columns of ds: gate and up are overwritten with their gradients; returns s again.
-template <class T>
-TGO_INLINE Vec swiglu_backward(Vec ds, int m, int n, int f, T* gate_up) {
-  Vec g, u;
-  load_tiled(gate_up, m, n, 2 * f, &g, &u);
-  const Vec sigma = sigmoid<T>(g), silu = g * sigma;
-  store_tiled(gate_up, m, n, 2 * f, ds * u * (sigma + silu * (set1(1) - sigma)), ds * silu);
-  return silu * u;
-}
+  TGO_INLINE SwigluForward(T* gate_up, T* s, int m, int p, int f)
+      : gate_up(gate_up, m, p * kBlock, 2 * f), s(s + tiled<T>(m, p * kLanes, f)) {}
+  TGO_INLINE void soon(int i) const { gate_up.expect(i); }
+  TGO_INLINE void put(int i, const float* c) const {
+    const Vec g = load(c), u = load(c + kLanes);
+    gate_up.put(i, g, u);
+    store(s + i * kTileColumns<T>, g * sigmoid<T>(g) * u);
+  }
+};
 
-// A row of block p of ds.
+// A block of ds, which two blocks of gate and up belong to: their gradients, and s again.
 template <class T>
-TGO_INLINE void swiglu_backward_row(const float* c, int m, int p, int f, T* gate_up, T* s) {
-  const Vec a = swiglu_backward(load(c), m, 2 * p * kBlock, f, gate_up);
-  const Vec b = swiglu_backward(load(c + kLanes), m, (2 * p + 1) * kBlock, f, gate_up);
-  store_tiled(s, m, p * kBlock, f, a, b);
-}
+struct SwigluBackward {
+  TiledBlock<const T> first, second;
+  TiledBlock<T> first_gradient, second_gradient, s;
+
+  TGO_INLINE SwigluBackward(const T* gate_up, T* gradient, T* s, int m, int p, int f)
+      : first(gate_up, m, 2 * p * kBlock, 2 * f),
+        second(gate_up, m, (2 * p + 1) * kBlock, 2 * f),
+        first_gradient(gradient, m, 2 * p * kBlock, 2 * f),
+        second_gradient(gradient, m, (2 * p + 1) * kBlock, 2 * f),
+        s(s, m, p * kBlock, f) {}
+  TGO_INLINE void soon(int i) const {
+    __builtin_prefetch(first.row(i));
+    __builtin_prefetch(second.row(i));
+  }
+  TGO_INLINE void put(int i, const float* c) const {
+    const Vec a = half(first, first_gradient, i, load(c));
+    s.put(i, a, half(second, second_gradient, i, load(c + kLanes)));
+  }
+
+ private:
+  TGO_INLINE static Vec half(const TiledBlock<const T>& gate_up, const TiledBlock<T>& gradient,
+                             int i, Vec ds) {
+    Vec g, u;
+    gate_up.get(i, &g, &u);
+    const Vec sigma = sigmoid<T>(g), silu = g * sigma;
+    gradient.put(i, ds * u * (sigma + silu * (set1(1) - sigma)), ds * silu);
+    return silu * u;
+  }
+};
 
 }  // namespace tgo::engine::TGO_ISA
 

@@ -12,7 +12,8 @@ const Kernels* kernels_avx512_bf16(bool half);
 const Kernels* kernels_avx512(bool half);
 const Kernels* kernels_avx2(bool half);
 
-// The best of this processor, or the one of that name; null when the processor has none of that name.
+// The best of this processor, or the one of that name; null when the processor has none of that
+// name.
 const Kernels* choose_kernels(const char* name, bool half);
 
 }  // namespace tgo::engine

@@ -1,10 +1,11 @@
 // The two sub-layers, forward and backward, for some whole sequences at once:
 //
-//   Llama-2   y = x + f(norm(x))          OLMo-2   y = x + norm(f(x)), queries and keys normalised too
+//   Llama-2   y = x + f(norm(x))          OLMo-2   y = x + norm(f(x)), queries and keys normalised
+//   too
 //
-// f is attention or the feed-forward network. Products hand their rows straight to what follows them:
-// rotary embedding, the residual sum, SwiGLU. Norms and activations are computed again on the way back
-// rather than kept where that is cheaper.
+// f is attention or the feed-forward network. Products hand their rows straight to what follows
+// them: rotary embedding, the residual sum, SwiGLU. Norms and activations are computed again on the
+// way back rather than kept where that is cheaper.
 #ifndef TGO_ENGINE_LAYER_HH
 #define TGO_ENGINE_LAYER_HH
 
@@ -18,6 +19,49 @@ TGO_INLINE const Word* words(const T* x) {
   return reinterpret_cast<const Word*>(x);
 }
 
+// A block of a product that is kept as it is.
+template <class T>
+struct KeepRows {
+  TiledBlock<T> out;
+  TGO_INLINE void soon(int i) const { out.expect(i); }
+  TGO_INLINE void put(int i, const float* c) const { out.put(i, load(c), load(c + kLanes)); }
+};
+
+// A block that is added to the residual stream.
+struct AddRows {
+  const float* x;
+  float* out;
+  int columns;
+  TGO_INLINE void soon(int i) const {
+    const std::size_t at = static_cast<std::size_t>(i) * static_cast<unsigned>(columns);
+    __builtin_prefetch(x + at);
+    __builtin_prefetch(x + at + kLanes);
+    expect_write(out + at);
+    expect_write(out + at + kLanes);
+  }
+  TGO_INLINE void put(int i, const float* c) const {
+    const std::size_t at = static_cast<std::size_t>(i) * static_cast<unsigned>(columns);
+    store(out + at, load(x + at) + load(c));
+    store(out + at + kLanes, load(x + at + kLanes) + load(c + kLanes));
+  }
+};
+
+// A block of queries, keys or values; `cosine` is null where nothing is turned.
+template <class T>
+struct TurnRows {
+  TiledBlock<T> out;
+  const float *cosine, *sine;  // of the block's first row
+  int step;                    // from row to row
+  TGO_INLINE void soon(int i) const { out.expect(i); }
+  TGO_INLINE void put(int i, const float* c) const {
+    Vec a = load(c), b = load(c + kLanes);
+    if (cosine != nullptr) {
+      turn(load(cosine + i * step), load(sine + i * step), &a, &b);
+    }
+    out.put(i, a, b);
+  }
+};
+
 // Some rows of a pass: `rows` of them from `first` on in the saved activations.
 template <class T>
 struct Pass {
@@ -25,7 +69,8 @@ struct Pass {
   const Shape& s;
   State<T>& z;
   Clock& clock;
-  int time;  // rows of a sequence
+  int time;   // rows of a sequence
+  float* dx;  // gradient of the residual stream of the rows that are kept
 
   TGO_INLINE void mark(Part part) const {
     const std::uint64_t now = __rdtsc();
@@ -52,12 +97,10 @@ struct Pass {
               float* r, float* out, Part part) const {
     const int d = s.d(), tiles = w.columns / kTileColumns<T>;
     if (!s.reordered_norm) {
-      product<T>(rows / kBlock, d / kBlock, tiles, words(in), w.forward,
-                 [=](int m, int p, int i, const float* c) {
-                   const std::size_t at = static_cast<std::size_t>(m * kBlock + i) * d + p * kBlock;
-                   store(out + at, load(x + at) + load(c));
-                   store(out + at + kLanes, load(x + at + kLanes) + load(c + kLanes));
-                 });
+      product<T>(rows / kBlock, d / kBlock, tiles, words(in), w.forward, [=](int m, int p) {
+        const std::size_t at = static_cast<std::size_t>(m) * kBlock * d + p * kBlock;
+        return AddRows{x + at, out + at, d};
+      });
       mark(part);
       return;
     }
@@ -70,8 +113,8 @@ struct Pass {
   // out [rows × columns] = in [rows × K] · panels, tiled.
   void product_tiled(const Word* panels, const T* in, int rows, int k, int columns, T* out) const {
     product<T>(rows / kBlock, columns / kBlock, k / kTileColumns<T>, words(in), panels,
-               [=](int m, int p, int i, const float* c) {
-                 store_tiled(out, m * kBlock + i, p * kBlock, columns, load(c), load(c + kLanes));
+               [=](int m, int p) {
+                 return KeepRows<T>{{out, m * kBlock, p * kBlock, columns}};
                });
   }
 
@@ -102,20 +145,23 @@ struct Pass {
     const int turned = s.reordered_norm ? 0 : s.q() + s.k(), columns = s.qkv();
     const Rotary rotary = this->rotary();
     const int* position = z.position;
+    const int step = s.e() / 2;
     product<T>(rows / kBlock, columns / kBlock, s.d() / kTileColumns<T>, words(z.h), l.qkv.forward,
-               [=](int m, int p, int i, const float* c) {
-                 Vec a = load(c), b = load(c + kLanes);
-                 if (p * kBlock < turned) {
-                   rotary.forward(position[m] + i, p * kBlock, &a, &b);
-                 }
-                 store_tiled(qkv, m * kBlock + i, p * kBlock, columns, a, b);
+               [=](int m, int p) {
+                 const std::size_t angle = rotary.place(position[m], p * kBlock);
+                 const bool turned_here = p * kBlock < turned;
+                 return TurnRows<T>{{qkv, m * kBlock, p * kBlock, columns},
+                                    turned_here ? rotary.cosine + angle : nullptr,
+                                    rotary.sine + angle,
+                                    step};
                });
     mark(Part::kQKV);
     if (s.reordered_norm) {
       T* qk = v.qk + at * (s.q() + s.k());
       const int out = s.q() + s.k();
       qk_norm_forward(qkv, columns, 0, l.q_norm, s.eps, rotary, rows, time, v.q_r + at, qk, out);
-      qk_norm_forward(qkv, columns, s.q(), l.k_norm, s.eps, rotary, rows, time, v.k_r + at, qk, out);
+      qk_norm_forward(qkv, columns, s.q(), l.k_norm, s.eps, rotary, rows, time, v.k_r + at, qk,
+                      out);
       mark(Part::kNorm);
     }
   }
@@ -137,10 +183,9 @@ struct Pass {
     const int f = s.f();
     input(v.middle + x, l.ffn_norm, v.ffn_r + at, rows, false);
     T *gate_up = v.gate_up + at * 2 * f, *activation = z.s;
-    product<T>(rows / kBlock, 2 * f / kBlock, s.d() / kTileColumns<T>, words(z.h), l.gate_up.forward,
-               [=](int m, int p, int i, const float* c) {
-                 swiglu_forward(c, m * kBlock + i, p, f, gate_up, activation);
-               });
+    product<T>(
+        rows / kBlock, 2 * f / kBlock, s.d() / kTileColumns<T>, words(z.h), l.gate_up.forward,
+        [=](int m, int p) { return SwigluForward<T>(gate_up, activation, m * kBlock, p, f); });
     mark(Part::kGateUp);
     result(l.down, z.s, v.middle + x, l.ffn_norm, rows, v.ffn_result + x, v.ffn_r + at, out,
            Part::kDown);
@@ -157,13 +202,15 @@ struct Pass {
     mark(Part::kWeightGradient);
   }
 
-  // The gradient of a sub-layer's result: the residual stream's, through the norm where there is one.
-  const T* result_backward(const T* kept, const Gain& g, const float* r, int first, int rows) const {
+  // The gradient of a sub-layer's result: the residual stream's, through the norm where there is
+  // one.
+  const T* result_backward(const T* kept, const Gain& g, const float* r, int first,
+                           int rows) const {
     const std::size_t at = static_cast<std::size_t>(first), x = at * s.d();
     if (!s.reordered_norm) {
       return z.dx16 + x;
     }
-    result_norm_backward(kept + x, g, z.dx + x, r + at, rows, z.dy, z.gradient + g.gradient);
+    result_norm_backward(kept + x, g, dx + x, r + at, rows, z.dy, z.gradient + g.gradient);
     mark(Part::kNormBack);
     return z.dy;
   }
@@ -172,28 +219,30 @@ struct Pass {
   void input_backward(const float* x, const Gain& g, const float* r, int first, int rows) const {
     const std::size_t at = static_cast<std::size_t>(first) * s.d();
     if (s.reordered_norm) {
-      add_rows(z.dh, rows, s.d(), z.dx + at);
+      add_rows(z.dh, rows, s.d(), dx + at);
     } else {
-      norm_backward(x, g, z.dh, r, rows, z.dx + at, z.dx16 + at, z.gradient + g.gradient, false);
+      norm_backward(x, g, z.dh, r, rows, dx + at, z.dx16 + at, z.gradient + g.gradient, false);
     }
     mark(Part::kNormBack);
   }
 
-  void feed_forward_backward(const Layer& l, const Saved<T>& v, int first, int rows, bool add) const {
+  void feed_forward_backward(const Layer& l, const Saved<T>& v, int first, int rows,
+                             bool add) const {
     const std::size_t at = static_cast<std::size_t>(first);
     const int f = s.f();
     float* x = v.middle + at * s.d();
     const T* dy = result_backward(v.ffn_result, l.ffn_norm, v.ffn_r, first, rows);
-    T *gate_up = v.gate_up + at * 2 * f, *activation = z.s;
+    const T* gate_up = v.gate_up + at * 2 * f;
+    T *gradient = z.wide, *activation = z.s;
     product<T>(rows / kBlock, f / kBlock, s.d() / kTileColumns<T>, words(dy), l.down.backward,
-               [=](int m, int p, int i, const float* c) {
-                 swiglu_backward_row(c, m * kBlock + i, p, f, gate_up, activation);
+               [=](int m, int p) {
+                 return SwigluBackward<T>(gate_up, gradient, activation, m * kBlock, p, f);
                });
     mark(Part::kDownBack);
     weight(l.down, dy, z.s, rows, add);
     input(x, l.ffn_norm, v.ffn_r + at, rows, true);
-    weight(l.gate_up, gate_up, z.h, rows, add);
-    product_tiled(l.gate_up.backward, gate_up, rows, 2 * f, s.d(), z.dh);
+    weight(l.gate_up, gradient, z.h, rows, add);
+    product_tiled(l.gate_up.backward, gradient, rows, 2 * f, s.d(), z.dh);
     mark(Part::kGateUpBack);
     input_backward(x, l.ffn_norm, v.ffn_r + at, first, rows);
   }

@@ -1,5 +1,6 @@
-// RMSNorm: y = x · r · g with r = 1 / sqrt(mean(x²) + eps); dx = r · (dy·g − x̂ · mean(dy·g·x̂)), x̂ = x·r,
-// and dg = Σ dy·x̂. Rows of x are float32 (the residual stream) or tiled (the result of a product).
+// RMSNorm: y = x · r · g with r = 1 / sqrt(mean(x²) + eps); dx = r · (dy·g − x̂ · mean(dy·g·x̂)), x̂ =
+// x·r, and dg = Σ dy·x̂. Rows of x are float32 (the residual stream) or tiled (the result of a
+// product).
 #ifndef TGO_ENGINE_NORM_HH
 #define TGO_ENGINE_NORM_HH
 
@@ -8,7 +9,7 @@
 
 namespace tgo::engine::TGO_ISA {
 
-// A row of the residual stream or of a tiled matrix, 32 values at a time.
+// A row of the residual stream, 32 values at a time, as TiledRow gives those of a tiled matrix.
 struct PlainRow {
   const float* p;
   TGO_INLINE void get(int n, Vec* a, Vec* b) const {
@@ -16,13 +17,6 @@ struct PlainRow {
     *b = load(p + n + kLanes);
   }
 };
-template <class T>
-struct TiledRow {
-  const T* x;
-  int m, first, columns;
-  TGO_INLINE void get(int n, Vec* a, Vec* b) const { load_tiled(x, m, first + n, columns, a, b); }
-};
-
 template <class X>
 TGO_INLINE float inverse_rms(const X& x, int columns, int width, float eps) {
   Vec s0 = set1(0), s1 = set1(0), a, b;
@@ -72,25 +66,27 @@ TGO_INLINE void norm_backward_row(const X& x, const DY& dy, float r, const Gain&
 
 // h = norm(x), tiled, from the residual stream; r is computed, or with `again` taken as stored.
 template <class T>
-void norm_forward(const float* x, const Gain& g, float eps, int rows, float* r, T* h,
-                             bool again) {
+void norm_forward(const float* x, const Gain& g, float eps, int rows, float* r, T* h, bool again) {
   for (int m = 0; m < rows; m++) {
     const PlainRow row{x + static_cast<std::size_t>(m) * g.columns};
     if (!again) {
       r[m] = inverse_rms(row, g.columns, g.width, eps);
     }
-    normalise(row, r[m], g, [&](int n, Vec a, Vec b) { store_tiled(h, m, n, g.columns, a, b); });
+    const TiledRow out16(h, m, 0, g.columns);
+    normalise(row, r[m], g, [&](int n, Vec a, Vec b) { out16.put(n, a, b); });
   }
 }
 
-// dx += the gradient through norm(x) of dh, tiled; dx16 receives the sum, tiled. `set`: dx = instead.
+// dx += the gradient through norm(x) of dh, tiled; dx16 receives the sum, tiled. `set`: dx =
+// instead.
 template <class T>
-void norm_backward(const float* x, const Gain& g, const T* dh, const float* r, int rows,
-                              float* dx, T* dx16, float* dg, bool set) {
+void norm_backward(const float* x, const Gain& g, const T* dh, const float* r, int rows, float* dx,
+                   T* dx16, float* dg, bool set) {
   for (int m = 0; m < rows; m++) {
     const std::size_t at = static_cast<std::size_t>(m) * g.columns;
     float* out = dx + at;
-    norm_backward_row(PlainRow{x + at}, TiledRow<T>{dh, m, 0, g.columns}, r[m], g, dg,
+    const TiledRow out16(dx16, m, 0, g.columns);
+    norm_backward_row(PlainRow{x + at}, TiledRow(dh, m, 0, g.columns), r[m], g, dg,
                       [&](int n, Vec a, Vec b) {
                         if (!set) {
                           a = a + load(out + n);
@@ -98,18 +94,18 @@ void norm_backward(const float* x, const Gain& g, const T* dh, const float* r, i
                         }
                         store(out + n, a);
                         store(out + n + kLanes, b);
-                        store_tiled(dx16, m, n, g.columns, a, b);
+                        out16.put(n, a, b);
                       });
   }
 }
 
 // Reordered norm: xo = xi + norm(y), y tiled.
 template <class T>
-void result_norm_forward(const T* y, const Gain& g, float eps, int rows, const float* xi,
-                                    float* xo, float* r) {
+void result_norm_forward(const T* y, const Gain& g, float eps, int rows, const float* xi, float* xo,
+                         float* r) {
   for (int m = 0; m < rows; m++) {
     const std::size_t at = static_cast<std::size_t>(m) * g.columns;
-    const TiledRow<T> row{y, m, 0, g.columns};
+    const TiledRow row(y, m, 0, g.columns);
     r[m] = inverse_rms(row, g.columns, g.width, eps);
     normalise(row, r[m], g, [&](int n, Vec a, Vec b) {
       a = a + load(xi + at + n);
@@ -122,12 +118,13 @@ void result_norm_forward(const T* y, const Gain& g, float eps, int rows, const f
 
 // dy, tiled, from the residual stream's gradient dx, which passes by unchanged.
 template <class T>
-void result_norm_backward(const T* y, const Gain& g, const float* dx, const float* r,
-                                     int rows, T* dy, float* dg) {
+void result_norm_backward(const T* y, const Gain& g, const float* dx, const float* r, int rows,
+                          T* dy, float* dg) {
   for (int m = 0; m < rows; m++) {
-    norm_backward_row(TiledRow<T>{y, m, 0, g.columns},
+    const TiledRow out16(dy, m, 0, g.columns);
+    norm_backward_row(TiledRow(y, m, 0, g.columns),
                       PlainRow{dx + static_cast<std::size_t>(m) * g.columns}, r[m], g, dg,
-                      [&](int n, Vec a, Vec b) { store_tiled(dy, m, n, g.columns, a, b); });
+                      [&](int n, Vec a, Vec b) { out16.put(n, a, b); });
   }
 }
 
@@ -136,8 +133,9 @@ template <class T>
 void round_rows(const float* x, int rows, int columns, T* x16) {
   for (int m = 0; m < rows; m++) {
     const float* row = x + static_cast<std::size_t>(m) * columns;
+    const TiledRow out16(x16, m, 0, columns);
     for (int n = 0; n < columns; n += kBlock) {
-      store_tiled(x16, m, n, columns, load(row + n), load(row + n + kLanes));
+      out16.put(n, load(row + n), load(row + n + kLanes));
     }
   }
 }
@@ -148,8 +146,9 @@ void add_rows(const T* dt, int rows, int columns, float* dx) {
   Vec a, b;
   for (int m = 0; m < rows; m++) {
     float* row = dx + static_cast<std::size_t>(m) * columns;
+    const TiledRow in(dt, m, 0, columns);
     for (int n = 0; n < columns; n += kBlock) {
-      load_tiled(dt, m, n, columns, &a, &b);
+      in.get(n, &a, &b);
       store(row + n, a + load(row + n));
       store(row + n + kLanes, b + load(row + n + kLanes));
     }

@@ -1,10 +1,11 @@
 // Rearranging tiles into the other shapes that products read. With X a tiled matrix of M rows:
 //
-//   panel_of_rows     panels of X as the right side with its rows summed over (k = row):  Yᵀ · X, P · V
-//   panel_of_columns  panels of X as the right side with its columns summed over (k = column):  Q · Xᵀ
-//   tiles_transposed  Xᵀ as the left side, tiled
+//   panel_of_rows     panels of X as the right side with its rows summed over (k = row):  Yᵀ · X, P
+//   · V panel_of_columns  panels of X as the right side with its columns summed over (k = column):
+//   Q · Xᵀ tiles_transposed  Xᵀ as the left side, tiled
 //
-// All work on 32 × 32 blocks. In words: a bfloat16 block is one tile, a float32 block two neighbours.
+// All work on 32 × 32 blocks. In words: a bfloat16 block is one tile, a float32 block two
+// neighbours.
 #ifndef TGO_ENGINE_PACK_HH
 #define TGO_ENGINE_PACK_HH
 
@@ -139,21 +140,20 @@ constexpr std::size_t row_words(int columns) {
   return static_cast<std::size_t>(columns) / kTileColumns<T> * kTileWords;
 }
 
-// X, tiled, of row_blocks · 32 rows and `columns` columns, `stride` words from one row of tiles to the
-// next. Each function writes the matrix as a whole.
+// X, tiled, of row_blocks · 32 rows and `columns` columns, `stride` words from one row of tiles to
+// the next. Each function writes the matrix as a whole.
 template <class T>
-void panel_of_rows(const Word* x, std::size_t stride, int row_blocks, int columns,
-                              Word* out) {
+void panel_of_rows(const Word* x, std::size_t stride, int row_blocks, int columns, Word* out) {
   for (int m = 0; m < row_blocks; m++) {
     for (int c = 0; c < columns / kBlock; c++) {
-      block_panel_of_rows<T>(x + m * stride + c * block_words<T>(),
-                             out + (static_cast<std::size_t>(c) * row_blocks + m) * block_words<T>());
+      block_panel_of_rows<T>(
+          x + m * stride + c * block_words<T>(),
+          out + (static_cast<std::size_t>(c) * row_blocks + m) * block_words<T>());
     }
   }
 }
 template <class T>
-void panel_of_columns(const Word* x, std::size_t stride, int row_blocks, int columns,
-                                 Word* out) {
+void panel_of_columns(const Word* x, std::size_t stride, int row_blocks, int columns, Word* out) {
   for (int m = 0; m < row_blocks; m++) {
     for (int c = 0; c < columns / kBlock; c++) {
       block_panel_of_columns<T>(
@@ -163,8 +163,7 @@ void panel_of_columns(const Word* x, std::size_t stride, int row_blocks, int col
   }
 }
 template <class T>
-void tiles_transposed(const Word* x, std::size_t stride, int row_blocks, int columns,
-                                 Word* out) {
+void tiles_transposed(const Word* x, std::size_t stride, int row_blocks, int columns, Word* out) {
   for (int m = 0; m < row_blocks; m++) {
     for (int c = 0; c < columns / kBlock; c++) {
       block_transposed<T>(x + m * stride + c * block_words<T>(),
@@ -176,42 +175,73 @@ void tiles_transposed(const Word* x, std::size_t stride, int row_blocks, int col
 // Where value (m, n) of a tiled matrix with `columns` columns lies, in elements of T.
 template <class T>
 TGO_INLINE std::size_t tiled(int m, int n, int columns) {
-  constexpr int kColumns = kTileColumns<T>;
-  return (static_cast<std::size_t>(m / kBlock) * (columns / kColumns) + n / kColumns) *
+  constexpr unsigned kColumns = kTileColumns<T>;
+  const auto row = static_cast<unsigned>(m), column = static_cast<unsigned>(n);
+  return (static_cast<std::size_t>(row / kBlock) * (static_cast<unsigned>(columns) / kColumns) +
+          column / kColumns) *
              (kBlock * kColumns) +
-         static_cast<std::size_t>(m % kBlock) * kColumns + n % kColumns;
+         row % kBlock * kColumns + column % kColumns;
 }
 
-// Rows of 32 values of a tiled matrix: n is a multiple of 32. In float32 they lie in two tiles.
+// 32 values at p, the first of 32 columns of a row. In float32 they lie in two tiles.
 template <class T>
-TGO_INLINE void store_tiled(T* x, int m, int n, int columns, Vec a, Vec b) {
-  T* p = x + tiled<T>(m, n, columns);
+constexpr int kSecondHalf = sizeof(T) == 2 ? kLanes : kTileWords;
+template <class T>
+TGO_INLINE void put32(T* p, Vec a, Vec b) {
   if constexpr (sizeof(T) == 2) {
     store2(p, a, b);
   } else {
     store(p, a);
-    store(p + kTileWords, b);
+    store(p + kSecondHalf<T>, b);
   }
 }
 template <class T>
-TGO_INLINE void load_tiled(const T* x, int m, int n, int columns, Vec* a, Vec* b) {
-  const T* p = x + tiled<T>(m, n, columns);
+TGO_INLINE void get32(const T* p, Vec* a, Vec* b) {
   *a = load(p);
-  *b = load(p + (sizeof(T) == 2 ? kLanes : kTileWords));
+  *b = load(p + kSecondHalf<T>);
 }
 
-// dW[N × K] (+)= Yᵀ · X over `row_blocks` · 32 rows: y is Yᵀ tiled (tiles_transposed), x panels of X
-// (panel_of_rows). dW lies in blocks of 32 × 32, rows of blocks one behind the other. A few panels stay
-// in the cache while all rows of dW pass.
+// A row of a tiled matrix from a column on that is a multiple of 32: its value n, a multiple of 32
+// too, lies at p + 32·n for either type.
 template <class T>
-void weight_gradient(int n_blocks, int k_blocks, int row_blocks, const Word* y,
-                                const Word* x, float* dw, bool add) {
+struct TiledRow {
+  T* p;
+  TGO_INLINE TiledRow(T* x, int m, int first, int columns) : p(x + tiled<T>(m, first, columns)) {}
+  TGO_INLINE void put(int n, Vec a, Vec b) const { put32(p + n * kBlock, a, b); }
+  TGO_INLINE void get(int n, Vec* a, Vec* b) const { get32(p + n * kBlock, a, b); }
+};
+
+// A 32 × 32 block of a tiled matrix, row i.
+template <class T>
+struct TiledBlock {
+  T* p;
+  TGO_INLINE TiledBlock(T* x, int m, int n, int columns) : p(x + tiled<T>(m, n, columns)) {}
+  TGO_INLINE T* row(int i) const { return p + i * kTileColumns<T>; }
+  TGO_INLINE void put(int i, Vec a, Vec b) const { put32(row(i), a, b); }
+  TGO_INLINE void get(int i, Vec* a, Vec* b) const { get32(row(i), a, b); }
+  TGO_INLINE void expect(int i) const {
+    expect_write(row(i));
+    if constexpr (sizeof(T) == 4) {
+      expect_write(row(i) + kSecondHalf<T>);
+    }
+  }
+};
+
+// dW[N × K] (+)= Yᵀ · X over `row_blocks` · 32 rows: y is Yᵀ tiled (tiles_transposed), x panels of
+// X (panel_of_rows). dW lies in blocks of 32 × 32, rows of blocks one behind the other. A few
+// panels stay in the cache while all rows of dW pass.
+template <class T>
+void weight_gradient(int n_blocks, int k_blocks, int row_blocks, const Word* y, const Word* x,
+                     float* dw, bool add) {
   constexpr int kPanelsAtOnce = 4;
   const std::size_t words = row_blocks * block_words<T>();
   for (int k0 = 0; k0 < k_blocks; k0 += kPanelsAtOnce) {
     for (int n = 0; n < n_blocks; n++) {
       for (int k = k0; k < at_most(k_blocks, k0 + kPanelsAtOnce); k++) {
         float* c = dw + (static_cast<std::size_t>(n) * k_blocks + k) * kSquare;
+        for (int i = 0; i < kSquare; i += 16) {
+          expect_write(c + kSquare + i);
+        }
         block<T>(y + n * words, x + k * words, Strides{}, row_blocks * kTilesPerBlock<T>, c, add);
       }
     }

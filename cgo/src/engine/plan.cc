@@ -65,8 +65,7 @@ int Plan::count(const Shape& s) {
 
 std::size_t Plan::panel_bytes(const Shape& s, int word_bytes) {
   const auto d = static_cast<std::size_t>(s.d());
-  const std::size_t layer =
-      d * s.qkv() + d * s.q() + 3 * d * static_cast<std::size_t>(s.f());
+  const std::size_t layer = d * s.qkv() + d * s.q() + 3 * d * static_cast<std::size_t>(s.f());
   return 2 * word_bytes * (s.layers * layer + d * s.v());
 }
 
@@ -159,8 +158,8 @@ void Plan::layer(const Shape& s, const std::int64_t* offsets, Layer* l) {
                   chunks(head_chunks(s, s.heads)));
   if (s.reordered_norm) {
     l->q_norm = gain(s.q(), heads, next(offsets), chunks(head_chunks(s, s.heads)));
-    l->k_norm = gain(s.k(), s.kv_heads * s.head_size(), next(offsets),
-                     chunks(head_chunks(s, s.kv_heads)));
+    l->k_norm =
+        gain(s.k(), s.kv_heads * s.head_size(), next(offsets), chunks(head_chunks(s, s.kv_heads)));
   }
   const std::vector<Row> gate = plain_rows(next(offsets), s.ffn, s.f(), s.width);
   const std::vector<Row> up = plain_rows(next(offsets), s.ffn, s.f(), s.width);

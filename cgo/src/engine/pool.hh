@@ -1,5 +1,5 @@
-// Threads that wait for work and barriers between them. Both spin for a moment before they sleep: a step
-// of a small model is shorter than waking a thread.
+// Threads that wait for work and barriers between them. Both spin for a moment before they sleep: a
+// step of a small model is shorter than waking a thread.
 #ifndef TGO_ENGINE_POOL_HH
 #define TGO_ENGINE_POOL_HH
 

@@ -1,6 +1,5 @@
 #include "run.hh"
 
-
 #include <immintrin.h>
 
 #include <algorithm>
@@ -17,6 +16,9 @@ namespace {
 // Rows that go through a layer at once, where sequences are shorter; and through the output layer.
 constexpr int kChunkRows = 256;
 constexpr int kLargeVocabulary = 4096;
+// Rows that go forward and backward before the next ones do.
+constexpr std::size_t kSmallGradients = std::size_t{8} << 20;
+constexpr int kSmallGroupRows = 512, kGroupRows = 4096;
 
 // Small numbers are flushed to zero while the engine computes: they cost a hundred cycles each.
 class FlushDenormals {
@@ -64,7 +66,14 @@ Setup Engine::setup(const Shape& shape, const Options& options, std::size_t grad
   const int share = (options.sequences + options.threads - 1) / options.threads;
   s.rows = share * s.time;
   s.chunk_rows = std::min(s.rows, std::max(kChunkRows / s.time, 1) * s.time);
-  s.head_rows = std::min(s.chunk_rows, shape.vocab > kLargeVocabulary ? kChunkRows / 2 : kChunkRows);
+  // Activations that go there and back before they leave the cache, or, where gradients are too
+  // many to be read again so often, as many rows as memory allows.
+  const bool small = gradient_values * sizeof(float) <= kSmallGradients;
+  const int group = small ? kSmallGroupRows : kGroupRows;
+  s.group_rows = std::min(s.rows, std::max(group / s.time, 1) * s.time);
+  s.chunk_rows = std::min(s.chunk_rows, s.group_rows);
+  s.head_rows =
+      std::min(s.chunk_rows, shape.vocab > kLargeVocabulary ? kChunkRows / 2 : kChunkRows);
   s.backward = options.backward;
   s.gradient_values = options.backward ? gradient_values : 0;
   return s;
@@ -98,10 +107,12 @@ std::size_t Engine::bytes(const Shape& shape, const Options& options) {
   const int word_bytes = options.half ? 2 : 4;
   const std::size_t panels = Plan::panel_bytes(shape, word_bytes);
   // Gradients have the panels' values, once, and the gains.
-  const std::size_t gains = static_cast<std::size_t>(shape.layers) *
-                                (2 * shape.d() + (shape.reordered_norm ? shape.q() + shape.k() : 0)) +
-                            shape.d();
-  const Setup s = setup(shape, options, panels / (2 * static_cast<std::size_t>(word_bytes)) + gains);
+  const std::size_t gains =
+      static_cast<std::size_t>(shape.layers) *
+          (2 * shape.d() + (shape.reordered_norm ? shape.q() + shape.k() : 0)) +
+      shape.d();
+  const Setup s =
+      setup(shape, options, panels / (2 * static_cast<std::size_t>(word_bytes)) + gains);
   return panels + static_cast<std::size_t>(options.threads) * k->state_bytes(s) +
          (options.backward ? table_bytes(shape) : 0);
 }

@@ -12,10 +12,10 @@
 namespace tgo::engine {
 
 struct Options {
-  bool half = true;      // products in bfloat16
+  bool half = true;  // products in bfloat16
   int threads = 1;
   bool backward = true;
-  int sequences = 1;     // of the largest micro-batch
+  int sequences = 1;  // of the largest micro-batch
   const char* isa = "";
 };
 
@@ -28,8 +28,8 @@ struct Batch {
 // What an optimizer step needs besides its batch.
 struct Optimizer {
   double lr, beta1, beta2, eps, clip;
-  std::int64_t step;      // 1 for the first
-  const double* decay;    // of every parameter
+  std::int64_t step;    // 1 for the first
+  const double* decay;  // of every parameter
 };
 
 struct Result {
@@ -67,8 +67,8 @@ class Engine {
     std::unique_ptr<Memory> memory;
     float *gradient = nullptr, *dx = nullptr;
     std::int32_t* ids = nullptr;
-    bool fresh = true;      // no gradient of this step yet
-    int rows = 0;           // of the current micro-batch
+    bool fresh = true;  // no gradient of this step yet
+    int rows = 0;       // of the current micro-batch
     double loss = 0;
     int first_unit = 0, last_unit = 0;
     Clock clock;

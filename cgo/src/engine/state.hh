@@ -1,5 +1,6 @@
-// What one thread works on: its share of the sequences of a micro-batch, from embedding to loss and back.
-// All of it lies in one piece of memory, planned before the first step and reused by every step.
+// What one thread works on: its share of the sequences of a micro-batch, from embedding to loss and
+// back. All of it lies in one piece of memory, planned before the first step and reused by every
+// step.
 #ifndef TGO_ENGINE_STATE_HH
 #define TGO_ENGINE_STATE_HH
 
@@ -25,38 +26,40 @@ struct Arena {
   }
 };
 
-// What the backward pass of a layer needs; R rows.
+// What the backward pass of a layer needs; R rows of a group.
 template <class T>
 struct Saved {
-  float *x, *middle;    // residual stream before attention and before feed-forward [R × D]
-  T* qkv;               // [R × (H + 2G)·E], tiled: turned, or with reordered norm as the product gave it
-  T* qk;                // [R × (H + G)·E], tiled: normalised and turned (reordered norm only)
-  T* o;                 // [R × H·E], tiled
-  T* gate_up;           // [R × 2F], tiled
-  T *attention_result, *ffn_result;  // [R × D], tiled (reordered norm only)
-  float *top, *inverse;              // of softmax [R × H]
+  float *x, *middle;  // residual stream before attention and before feed-forward [R × D]
+  T* qkv;      // [R × (H + 2G)·E], tiled: turned, or with reordered norm as the product gave it
+  T* qk;       // [R × (H + G)·E], tiled: normalised and turned (reordered norm only)
+  T* o;        // [R × H·E], tiled
+  T* gate_up;  // [R × 2F], tiled
+  T *attention_result, *ffn_result;        // [R × D], tiled (reordered norm only)
+  float *top, *inverse;                    // of softmax [R × H]
   float *attention_r, *ffn_r, *q_r, *k_r;  // of the norms [R]
 };
 
 template <class T>
 struct State {
-  int rows = 0;         // of the largest micro-batch, sequences padded
-  int chunk_rows = 0;   // that pass through a layer at once: whole sequences
-  int head_rows = 0;    // that pass through the output layer at once
-  Saved<T>* saved = nullptr;  // [layers], or 1 without a backward pass
-  float *x, *x_r;       // after the last layer [R × D], and its norm's r
-  float* dx;            // gradient of the residual stream [R × D]
-  T* dx16;              // the same, tiled
-  float* gradient;      // of every matrix and gain, in our order
+  int rows = 0;                 // of the largest micro-batch, sequences padded
+  int group_rows = 0;           // that go forward and backward before the next ones do
+  int chunk_rows = 0;           // that pass through a layer at once: whole sequences
+  int head_rows = 0;            // that pass through the output layer at once
+  Saved<T>* saved = nullptr;    // [layers], or 1 without a backward pass
+  float *x, *x_r;               // after the last layer [R × D], and its norm's r
+  float* dx;                    // gradient of the residual stream, of all rows
+  T* dx16;                      // the same [R × D], tiled
+  float* gradient;              // of every matrix and gain, in our order
   std::int32_t *ids, *targets;  // [R], −1 in padding
   int* position;                // of the first of each 32 rows in its sequence [R/32]
 
   // Scratch of a chunk.
-  T *h, *s, *dh, *dy;   // [chunk × D], [chunk × F], [chunk × max(D, H·E)], [chunk × D]
+  T *h, *s, *dh, *dy;  // [chunk × D], [chunk × F], [chunk × max(D, H·E)], [chunk × D]
+  T* wide;             // gradient of gate and up [chunk × 2F]
   T *h_head, *logits, *dh_head;  // [head_rows × D], [head_rows × V], [head_rows × D]
   float *top, *sums, *logit;     // [head_rows × 16] twice, [head_rows]
-  Word *left, *right;   // packed operands of a weight gradient
-  T* rows16;            // 32 rows of the widest matrix
+  Word *left, *right;            // packed operands of a weight gradient
+  T* rows16;                     // 32 rows of the widest matrix
   AttentionScratch attention;
 };
 
@@ -99,6 +102,7 @@ void plan_scratch(Arena& a, const Shape& s, bool backward, State<T>& z) {
     z.dh_head = a.of<T>(head * s.d());
     z.dh = a.of<T>(chunk * wide);
     z.dy = a.of<T>(chunk * s.d());
+    z.wide = a.of<T>(chunk * 2 * s.f());
     const std::size_t left = chunk * widest, right = chunk * at_least(wide, s.f());
     z.left = reinterpret_cast<Word*>(a.of<T>(left > head * s.v() ? left : head * s.v()));
     z.right = reinterpret_cast<Word*>(a.of<T>(right > head * s.d() ? right : head * s.d()));
@@ -111,30 +115,32 @@ std::size_t plan_state(const Setup& setup, void* memory, State<T>& z) {
   const Shape& s = setup.shape;
   Arena a{static_cast<char*>(memory), 0};
   z.rows = setup.rows;
+  z.group_rows = setup.group_rows;
   z.chunk_rows = setup.chunk_rows;
   z.head_rows = setup.head_rows;
-  const std::size_t rows = z.rows;
+  const std::size_t rows = setup.backward ? z.group_rows : z.chunk_rows, all = z.rows;
   const int kept = setup.backward ? s.layers : 1;
   z.saved = a.of<Saved<T>>(kept);
   for (int i = 0; i < kept; i++) {
-    const Saved<T> l = plan_saved<T>(a, s, setup.backward ? rows : z.chunk_rows);
+    const Saved<T> l = plan_saved<T>(a, s, rows);
     if (memory != nullptr) {
       z.saved[i] = l;
     }
   }
   z.x = a.of<float>(rows * s.d());
   z.x_r = a.of<float>(rows);
-  z.ids = a.of<std::int32_t>(rows);
-  z.targets = a.of<std::int32_t>(rows);
-  z.position = a.of<int>(rows / kBlock);
+  z.ids = a.of<std::int32_t>(all);
+  z.targets = a.of<std::int32_t>(all);
+  z.position = a.of<int>(all / kBlock);
   if (setup.backward) {
-    z.dx = a.of<float>(rows * s.d());
+    z.dx = a.of<float>(all * s.d());
     z.dx16 = a.of<T>(rows * s.d());
     z.gradient = a.of<float>(setup.gradient_values);
   }
   plan_scratch(a, s, setup.backward, z);
-  z.attention = AttentionScratch::plan(setup.time, s.e(), setup.backward,
-                                       [&](std::size_t words) { return a.take(words * sizeof(Word)); });
+  z.attention = AttentionScratch::plan(setup.time, s.e(), setup.backward, [&](std::size_t words) {
+    return a.take(words * sizeof(Word));
+  });
   return a.used;
 }
 

@@ -1,5 +1,6 @@
-// A micro-batch's share from token ids to gradients, and the work on parameters: what an instruction set
-// offers to engine.cc (engine.hh, Kernels). Include it once in a file that defines TGO_ISA.
+// A micro-batch's share from token ids to gradients, and the work on parameters: what an
+// instruction set offers to engine.cc (engine.hh, Kernels). Include it once in a file that defines
+// TGO_ISA.
 #ifndef TGO_ENGINE_STEP_HH
 #define TGO_ENGINE_STEP_HH
 
@@ -28,15 +29,14 @@ int place(const Share& share, int time, State<T>& z) {
   return rows;
 }
 
-// Rows first … first + rows through all layers. With `keep` everything that the way back needs stays;
-// without, the layers share one place and the result lies at the start of z.x.
+// `rows` rows through all layers: those from `place` on of a group that starts at row `first`. With
+// `keep` everything that the way back needs stays; without, the layers share one place.
 template <class T>
-void forward(const Pass<T>& pass, const float* table, int first, int rows, bool keep) {
+void forward(const Pass<T>& pass, const float* table, int first, int place, int rows, bool keep) {
   const Shape& s = pass.s;
   State<T>& z = pass.z;
-  const int place = keep ? first : 0;
   const std::size_t at = static_cast<std::size_t>(place) * s.d();
-  embedding_forward(table, s.width, z.ids + first, rows, s.d(), z.saved[0].x + at);
+  embedding_forward(table, s.width, z.ids + first + place, rows, s.d(), z.saved[0].x + at);
   pass.mark(Part::kEmbedding);
   for (int i = 0; i < s.layers; i++) {
     const Saved<T>& v = z.saved[keep ? i : 0];
@@ -46,26 +46,22 @@ void forward(const Pass<T>& pass, const float* table, int first, int rows, bool 
   }
 }
 
-// The output layer for `rows` rows whose normalised values are in z.h_head; row(m, n, a, b) receives 32
-// logits of row m from column n on, those beyond the vocabulary far below any other.
-template <class T, class Row>
-TGO_INLINE void output_layer(const Pass<T>& pass, int rows, const Row& row) {
+// The output layer for `rows` rows whose normalised values are in z.h_head; at as in product.
+template <class T, class At>
+TGO_INLINE void output_layer(const Pass<T>& pass, int rows, const At& at) {
   const Shape& s = pass.s;
   product<T>(rows / kBlock, s.v() / kBlock, s.d() / kTileColumns<T>, words(pass.z.h_head),
-             pass.net.head.forward, [&](int m, int p, int i, const float* c) {
-               Vec a = load(c), b = load(c + kLanes);
-               mask_vocabulary(s.vocab - p * kBlock, &a, &b);
-               row(m * kBlock + i, p * kBlock, a, b);
-             });
+             pass.net.head.forward, at);
 }
 
-// Loss of rows first … first + rows and its gradient with respect to z.x.
+// Loss of `rows` rows, as in forward, and its gradient with respect to z.x.
 template <class T>
-double head(const Pass<T>& pass, int first, int rows, float z_loss, float unit, bool add) {
+double head(const Pass<T>& pass, int first, int place, int rows, float z_loss, float unit,
+            bool add) {
   const Shape& s = pass.s;
   const Network& net = pass.net;
   State<T>& z = pass.z;
-  const std::size_t at = static_cast<std::size_t>(first), x = at * s.d();
+  const std::size_t at = static_cast<std::size_t>(place), x = at * s.d();
   norm_forward(z.x + x, net.norm, s.eps, rows, z.x_r + at, z.h_head, false);
   for (int r = 0; r < rows; r++) {
     store(z.top + r * kLanes, set1(-1e30F));
@@ -74,20 +70,21 @@ double head(const Pass<T>& pass, int first, int rows, float z_loss, float unit, 
   T* logits = z.logits;
   float* top = z.top;
   const int v = s.v();
-  output_layer(pass, rows, [=](int m, int n, Vec a, Vec b) {
-    store_tiled(logits, m, n, v, a, b);
-    note_largest(top + m * kLanes, a, b);
+  const int vocab = s.vocab;
+  output_layer(pass, rows, [=](int m, int p) {
+    return KeepLogits<T>{
+        {logits, m * kBlock, p * kBlock, v}, top + m * kBlock * kLanes, vocab - p * kBlock};
   });
   pass.mark(Part::kHead);
   double loss = 0;
   for (int r = 0; r < rows; r += kBlock) {
-    loss += cross_entropy(logits, r, v, z.targets + at + r, top + r * kLanes, z_loss, unit);
+    loss += cross_entropy(logits, r, v, z.targets + first + at + r, top + r * kLanes, z_loss, unit);
   }
   pass.mark(Part::kCrossEntropy);
   pass.product_tiled(net.head.backward, logits, rows, v, s.d(), z.dh_head);
   pass.mark(Part::kHeadBack);
   pass.weight(net.head, logits, z.h_head, rows, add);
-  norm_backward(z.x + x, net.norm, z.dh_head, z.x_r + at, rows, z.dx + x, z.dx16 + x,
+  norm_backward(z.x + x, net.norm, z.dh_head, z.x_r + at, rows, pass.dx + x, z.dx16 + x,
                 z.gradient + net.norm.gradient, true);
   pass.mark(Part::kNormBack);
   return loss;
@@ -99,31 +96,44 @@ int rows_at_once(const State<T>& z, int time) {
   return at_least(1, z.chunk_rows / time) * time;
 }
 
+// Forward and backward of rows first … first + rows. `add`: to the gradients that are there.
+template <class T>
+double there_and_back(const Pass<T>& pass, const float* table, int first, int rows, float z_loss,
+                      float unit, bool add) {
+  State<T>& z = pass.z;
+  const int chunk = rows_at_once(z, pass.time);
+  for (int a = 0; a < rows; a += chunk) {
+    forward(pass, table, first, a, at_most(chunk, rows - a), true);
+  }
+  double loss = 0;
+  for (int a = 0; a < rows; a += z.head_rows) {
+    loss += head(pass, first, a, at_most(z.head_rows, rows - a), z_loss, unit, add || a > 0);
+  }
+  for (int i = pass.s.layers - 1; i >= 0; i--) {
+    for (int a = 0; a < rows; a += chunk) {
+      const int n = at_most(chunk, rows - a);
+      pass.feed_forward_backward(pass.net.layer[i], z.saved[i], a, n, add || a > 0);
+      pass.attention_backward(pass.net.layer[i], z.saved[i], a, n, add || a > 0);
+    }
+  }
+  return loss;
+}
+
 template <class T>
 double micro_batch(void* state, const Network& net, const Share& share, const float* table,
                    float z_loss, float unit, bool fresh, Clock& clock) {
   State<T>& z = *static_cast<State<T>*>(state);
   const int time = padded(share.time), rows = place(share, time, z);
-  const int chunk = rows_at_once(z, time);
-  const Pass<T> pass{net, net.shape, z, clock, time};
+  Pass<T> pass{net, net.shape, z, clock, time, z.dx};
   clock.last = __rdtsc();
   if (fresh) {
     std::memset(z.gradient + net.first_gain, 0, net.gain_values * sizeof(float));
   }
-  for (int a = 0; a < rows; a += chunk) {
-    forward(pass, table, a, at_most(chunk, rows - a), true);
-  }
+  const int group = at_least(1, z.group_rows / time) * time;
   double loss = 0;
-  for (int a = 0; a < rows; a += z.head_rows) {
-    loss += head(pass, a, at_most(z.head_rows, rows - a), z_loss, unit, !fresh || a > 0);
-  }
-  for (int i = net.shape.layers - 1; i >= 0; i--) {
-    for (int a = 0; a < rows; a += chunk) {
-      const int n = at_most(chunk, rows - a);
-      const bool add = !fresh || a > 0;
-      pass.feed_forward_backward(net.layer[i], z.saved[i], a, n, add);
-      pass.attention_backward(net.layer[i], z.saved[i], a, n, add);
-    }
+  for (int a = 0; a < rows; a += group) {
+    pass.dx = z.dx + static_cast<std::size_t>(a) * net.shape.d();
+    loss += there_and_back(pass, table, a, at_most(group, rows - a), z_loss, unit, !fresh || a > 0);
   }
   return loss;
 }
@@ -134,21 +144,21 @@ double loss(void* state, const Network& net, const Share& share, const float* ta
   const Shape& s = net.shape;
   const int time = padded(share.time), rows = place(share, time, z);
   const int chunk = rows_at_once(z, time);
-  const Pass<T> pass{net, s, z, clock, time};
+  const Pass<T> pass{net, s, z, clock, time, nullptr};
   clock.last = __rdtsc();
   double sum = 0;
   for (int a = 0; a < rows; a += chunk) {
     const int n = at_most(chunk, rows - a);
-    forward(pass, table, a, n, false);
+    forward(pass, table, a, 0, n, false);
     for (int b = 0; b < n; b += z.head_rows) {
       const int m = at_most(z.head_rows, n - b);
-      norm_forward(z.x + static_cast<std::size_t>(b) * s.d(), net.norm, s.eps, m, z.x_r + b, z.h_head,
-                   false);
+      norm_forward(z.x + static_cast<std::size_t>(b) * s.d(), net.norm, s.eps, m, z.x_r + b,
+                   z.h_head, false);
       const std::int32_t* targets = z.targets + a + b;
       const RunningLoss running{z.top, z.sums, z.logit};
       running.start(m);
-      output_layer(pass, m, [=](int r, int column, Vec x, Vec y) {
-        running.add(r, column, x, y, targets[r]);
+      output_layer(pass, m, [&](int row, int p) {
+        return AddToLoss{running, targets, row * kBlock, p * kBlock, s.vocab - p * kBlock};
       });
       for (int r = 0; r < m; r++) {
         sum += targets[r] < 0 ? 0 : running.loss(r);
@@ -285,7 +295,8 @@ inline void put_gradients(const Network& net, const Unit& unit, const Gradients&
       });
       return;
     case Unit::Kind::kTable:
-      for (int r = unit.block * kBlock; r < at_most(net.shape.vocab, (unit.block + 1) * kBlock); r++) {
+      for (int r = unit.block * kBlock; r < at_most(net.shape.vocab, (unit.block + 1) * kBlock);
+           r++) {
         for (int n = 0; n < net.shape.width; n += kLanes) {
           put(flat, net.table.offset + static_cast<std::int64_t>(r) * net.shape.width + n,
               at_most(kLanes, net.shape.width - n),
@@ -316,8 +327,8 @@ inline void release() { release_thread(); }
 
 template <class T>
 constexpr Kernels kernels(const char* name) {
-  return {name,           state_bytes<T>, init<T>,        prepare,        release,      micro_batch<T>,
-          loss<T>,        embedding_backward, sum_gradients, update_unit<T>, put_gradients};
+  return {name,    state_bytes<T>,     init<T>,       prepare,        release,      micro_batch<T>,
+          loss<T>, embedding_backward, sum_gradients, update_unit<T>, put_gradients};
 }
 
 }  // namespace tgo::engine::TGO_ISA

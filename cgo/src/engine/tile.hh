@@ -122,6 +122,10 @@ TGO_INLINE void block_plain(const Word* a, const Word* b, Strides s, int tiles, 
 
 #if defined(__AMX_BF16__)
 
+// gcc's tile loads do not say which memory they read: what was written before must not be delayed
+// past them.
+TGO_INLINE void compiler_barrier() { asm volatile("" ::: "memory"); }
+
 // Four tile registers hold the block of C; 4, 5 take 16 rows of A each and 6, 7 half a panel each.
 TGO_INLINE void amx_zero() {
   _tile_zero(0);
@@ -152,10 +156,6 @@ TGO_INLINE void amx_step(const Word* a, const Word* b) {
   _tile_dpbf16ps(3, 5, 7);
 }
 
-// gcc's intrinsics do not tell the compiler that tile loads read memory: it may drop or delay what was
-// written before them. Nothing passes this line.
-TGO_INLINE void amx_sees_memory() { asm volatile("" ::: "memory"); }
-
 // Every thread describes its tile registers before the first product: 16 rows of 64 bytes each.
 // Whatever else uses AMX leaves another description behind.
 TGO_INLINE void prepare_thread() {
@@ -168,7 +168,7 @@ TGO_INLINE void prepare_thread() {
     c.row_bytes[i] = 64;
     c.rows[i] = 16;
   }
-  asm volatile("" : : "r"(&c) : "memory");  // see amx_sees_memory
+  compiler_barrier();
   _tile_loadconfig(&c);
 }
 TGO_INLINE void release_thread() { _tile_release(); }
@@ -178,7 +178,7 @@ TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float*
   if constexpr (sizeof(T) == 4) {
     block_plain<T>(a, b, s, tiles, c, add);
   } else {
-    amx_sees_memory();
+    compiler_barrier();
     if (add) {
       amx_load(c);
     } else {
@@ -206,34 +206,39 @@ TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float*
 // Rows of tiles that go through all panels before the next ones do: their A stays in the L2 cache.
 constexpr int kRowTilesAtOnce = 4;
 
-// C[m, n] for all rows and panels: A is `rows` × K tiled, B has `panels` panels of K. For each row r of
-// each block, row(m, p, r, c) receives 32 sums: row m·32 + r, columns p·32 …. Rows of a finished block
-// are handed over while the tile unit computes the next.
-template <class T, class Row>
-void product(int row_tiles, int panels, int tiles, const Word* a, const Word* b,
-                        const Row& row) {
+// Asks for a line that is about to be written.
+TGO_INLINE void expect_write(const void* p) { __builtin_prefetch(p, 1, 3); }
+
+// C[m, n] for all rows and panels: A is `row_tiles` · 32 × K tiled, B has `panels` panels of K.
+// at(m, p) gives what is to happen with the block of rows m·32 … and columns p·32 …: an object
+// whose put(i, c) receives the 32 sums of row i, and whose soon(i) is called earlier, to ask for
+// the memory that put will touch. Rows of a finished block are handed over while the tile unit
+// computes the next.
+template <class T, class At>
+void product(int row_tiles, int panels, int tiles, const Word* a, const Word* b, const At& at) {
   alignas(64) float c[2][kSquare];
   const std::size_t a_row = static_cast<std::size_t>(tiles) * kTileWords;
-  int last_m = -1, last_p = 0, current = 0;
-#if defined(__AMX_BF16__)
-  amx_sees_memory();
-#endif
+  [[maybe_unused]] int last_m = -1, last_p = 0, current = 0;
+  [[maybe_unused]] const int share = (kBlock + tiles - 1) / tiles;
   for (int m0 = 0; m0 < row_tiles; m0 += kRowTilesAtOnce) {
     for (int p = 0; p < panels; p++) {
       const Word* bp = b + p * a_row;  // a panel has as many words as a row of tiles
       for (int m = m0; m < at_most(row_tiles, m0 + kRowTilesAtOnce); m++) {
         const Word* am = a + m * a_row;
+        const auto coming = at(m, p);
 #if defined(__AMX_BF16__)
         if constexpr (sizeof(T) == 2) {
+          const auto done = at(at_least(last_m, 0), last_p);
+          compiler_barrier();
           amx_zero();
           int r = 0;
-          const int share = (kBlock + tiles - 1) / tiles;
           for (int t = 0; t < tiles; t++) {
             amx_step(am + t * kTileWords, bp + t * kTileWords);
-            if (last_m >= 0) {
-              for (const int end = at_most(kBlock, r + share); r < end; r++) {
-                row(last_m, last_p, r, c[current ^ 1] + r * kBlock);
+            for (const int end = at_most(kBlock, r + share); r < end; r++) {
+              if (last_m >= 0) {
+                done.put(r, c[current ^ 1] + r * kBlock);
               }
+              coming.soon(r);
             }
           }
           amx_store(c[current]);
@@ -243,16 +248,20 @@ void product(int row_tiles, int panels, int tiles, const Word* a, const Word* b,
           continue;
         }
 #endif
+        for (int r = 0; r < kBlock; r++) {
+          coming.soon(r);
+        }
         block_plain<T>(am, bp, Strides{}, tiles, c[0], false);
         for (int r = 0; r < kBlock; r++) {
-          row(m, p, r, c[0] + r * kBlock);
+          coming.put(r, c[0] + r * kBlock);
         }
       }
     }
   }
   if (last_m >= 0) {
+    const auto done = at(last_m, last_p);
     for (int r = 0; r < kBlock; r++) {
-      row(last_m, last_p, r, c[current ^ 1] + r * kBlock);
+      done.put(r, c[current ^ 1] + r * kBlock);
     }
   }
 }

@@ -1,8 +1,8 @@
 // Plain types that the engine and its kernels share.
 //
-// Matrices of activations are *tiled*: rows and columns are cut into tiles of 32 rows × 64 bytes, and
-// each tile lies in memory as a whole, row after row. 64 bytes are 32 columns in bfloat16 and 16 in
-// float32; either way a row of a tile is 16 words of 32 bits, which is what products work on:
+// Matrices of activations are *tiled*: rows and columns are cut into tiles of 32 rows × 64 bytes,
+// and each tile lies in memory as a whole, row after row. 64 bytes are 32 columns in bfloat16 and
+// 16 in float32; either way a row of a tile is 16 words of 32 bits, which is what products work on:
 //
 //          ◄─ 16 words ─►
 //        ┌──────────────┐┬──────────────┐┬ ─ ─
@@ -10,8 +10,8 @@
 //   rows │              ││              ││        then comes the next row of tiles
 //        └──────────────┘┴──────────────┘┴ ─ ─
 //
-// The right side of a product is a *panel*: 32 columns, word row after word row. A word row holds one
-// (float32) or two (bfloat16) neighbours along the summed dimension for each of the 32 columns:
+// The right side of a product is a *panel*: 32 columns, word row after word row. A word row holds
+// one (float32) or two (bfloat16) neighbours along the summed dimension for each of the 32 columns:
 //
 //        ◄──── 32 columns ────►
 //        ┌────────────────────┐
@@ -34,9 +34,9 @@ struct bf16 {
 
 using Word = std::uint32_t;
 
-constexpr int kBlock = 32;                     // rows of a tile, columns of a panel
-constexpr int kTileWords = kBlock * 16;        // words of a tile
-constexpr int kSquare = kBlock * kBlock;       // values of a 32 × 32 block
+constexpr int kBlock = 32;                // rows of a tile, columns of a panel
+constexpr int kTileWords = kBlock * 16;   // words of a tile
+constexpr int kSquare = kBlock * kBlock;  // values of a 32 × 32 block
 
 [[gnu::always_inline]] constexpr int padded(int n) { return (n + kBlock - 1) / kBlock * kBlock; }
 

@@ -124,9 +124,7 @@ TGO_INLINE Vec drop_first(Vec a, int n) {
 TGO_INLINE Vec fma(Vec a, Vec b, Vec c) {
   return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
 }
-TGO_INLINE Vec max(Vec a, Vec b) {
-  return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
-}
+TGO_INLINE Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
 TGO_INLINE Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.lo), _mm256_sqrt_ps(a.hi)}; }
 TGO_INLINE float sum(Vec a) {
   __m256 s = _mm256_add_ps(a.lo, a.hi);
@@ -140,9 +138,7 @@ TGO_INLINE float largest(Vec a) {
   q = _mm_max_ps(q, _mm_movehl_ps(q, q));
   return _mm_cvtss_f32(_mm_max_ss(q, _mm_shuffle_ps(q, q, 1)));
 }
-TGO_INLINE Vec round_whole(Vec a) {
-  return {_mm256_round_ps(a.lo, 8), _mm256_round_ps(a.hi, 8)};
-}
+TGO_INLINE Vec round_whole(Vec a) { return {_mm256_round_ps(a.lo, 8), _mm256_round_ps(a.hi, 8)}; }
 TGO_INLINE __m256 scale2_half(__m256 a, __m256 whole) {
   // 2^whole in two factors, so that results far below 1 fade to 0 instead of wrapping.
   __m256i n = _mm256_cvtps_epi32(
@@ -168,9 +164,8 @@ TGO_INLINE __m256i narrow_half(__m256 a) {
   __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
   __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
   __m256 nan = _mm256_cmp_ps(a, a, _CMP_UNORD_Q);
-  rounded = _mm256_castps_si256(
-      _mm256_blendv_ps(_mm256_castsi256_ps(rounded),
-                       _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)), nan));
+  rounded = _mm256_castps_si256(_mm256_blendv_ps(
+      _mm256_castsi256_ps(rounded), _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)), nan));
   return _mm256_srli_epi32(rounded, 16);
 }
 TGO_INLINE __m256i narrow(Vec a) {
