@@ -92,13 +92,15 @@ struct Probe {
 
   // feed_forward.hh, cross_entropy.hh, embedding.hh
   void (*swiglu_forward)(const float* c, int m, int p, int f, void* gate_up, void* s);
-  void (*swiglu_backward)(const float* c, int m, int p, int f, void* gate_up, void* s);
-  void (*mask_vocabulary)(int valid, float* values);
-  void (*note_largest)(float* top, const float* values);
+  void (*swiglu_backward)(const float* c, int m, int p, int f, const void* gate_up, void* gradient,
+                          void* s);
+  // 32 logits of row m from column n on; `top` is that of its 32 rows
+  void (*keep_logits)(const float* c, int m, int n, int columns, int valid, void* logits, float* top);
   double (*cross_entropy)(void* logits, int m, int columns, const std::int32_t* targets, float* top,
                           float z_loss, float unit);
   // logits [rows × columns], plain; sets the loss of each row with a target
-  void (*running_loss)(const float* logits, int rows, int columns, const std::int32_t* targets,
+  void (*running_loss)(const float* logits, int rows, int columns, int vocab,
+                       const std::int32_t* targets,
                        float* top, float* sums, float* logit, double* losses);
   void (*embedding_forward)(const float* table, int width, const std::int32_t* ids, int rows,
                             int columns, float* x);

@@ -46,16 +46,25 @@ struct Tiles {
   Tiles& operator=(const Tiles&) = delete;
 };
 
+// A block of a product: added to what is there, and counted.
+struct CountRows {
+  float* out;
+  int *seen, panels;
+  void soon(int) const {}
+  void put(int i, const float* c) const {
+    seen[i * panels]++;
+    for (int n = 0; n < kBlock; n++) {
+      out[i * panels * kBlock + n] += c[n];
+    }
+  }
+};
 template <class T>
 void probe_product(int row_tiles, int panels, int tiles, const Word* a, const Word* b, float* out,
                    int* seen) {
   const Tiles ready;
-  product<T>(row_tiles, panels, tiles, a, b, [=](int m, int p, int r, const float* c) {
-    const int row = m * kBlock + r;
-    seen[row * panels + p]++;
-    for (int n = 0; n < kBlock; n++) {
-      out[(row * panels + p) * kBlock + n] += c[n];
-    }
+  product<T>(row_tiles, panels, tiles, a, b, [=](int m, int p) {
+    const int first = m * kBlock * panels + p;
+    return CountRows{out + first * kBlock, seen + first, panels};
   });
 }
 
@@ -97,15 +106,15 @@ void probe_attention_backward(const AttentionCall& c) {
                      probe_scratch(c, true));
 }
 
-inline void probe_running_loss(const float* logits, int rows, int columns,
+inline void probe_running_loss(const float* logits, int rows, int columns, int vocab,
                                const std::int32_t* targets, float* top, float* sums, float* logit,
                                double* losses) {
   const RunningLoss running{top, sums, logit};
   running.start(rows);
   for (int m = 0; m < rows; m++) {
     for (int n = 0; n < columns; n += kBlock) {
-      const float* p = logits + static_cast<std::size_t>(m) * columns + n;
-      running.add(m, n, load(p), load(p + kLanes), targets[m]);
+      const AddToLoss block{running, targets, m - m % kBlock, n, vocab - n};
+      block.put(m % kBlock, logits + static_cast<std::size_t>(m) * columns + n);
     }
     losses[m] = targets[m] < 0 ? 0 : running.loss(m);
   }
@@ -117,7 +126,7 @@ void with_pass(const PassCall& c, const Each& each) {
   const Tiles ready;
   Clock clock;
   State<T>& z = *static_cast<State<T>*>(c.state);
-  const Pass<T> pass{*c.net, c.net->shape, z, clock, c.time};
+  const Pass<T> pass{*c.net, c.net->shape, z, clock, c.time, z.dx};
   each(pass, c.net->layer[0], z.saved[0]);
 }
 
@@ -146,11 +155,11 @@ struct Probes {
       engine::TGO_ISA::block_panel_of_rows<T>(block, panel, tile_words);
     };
     p.store_tiled = [](void* x, int m, int n, int columns, const float* in) {
-      engine::TGO_ISA::store_tiled(cast(x), m, n, columns, load(in), load(in + kLanes));
+      TiledRow<T>(cast(x), m, 0, columns).put(n, load(in), load(in + kLanes));
     };
     p.load_tiled = [](const void* x, int m, int n, int columns, float* out) {
       Vec a, b;
-      engine::TGO_ISA::load_tiled(cast(x), m, n, columns, &a, &b);
+      TiledBlock<const T>(cast(x), m - m % kBlock, n, columns).get(m % kBlock, &a, &b);
       store(out, a);
       store(out + kLanes, b);
     };
@@ -217,19 +226,15 @@ struct Probes {
 
   static void rows(tests::Probe& p) {
     p.swiglu_forward = [](const float* c, int m, int n, int f, void* gate_up, void* s) {
-      engine::TGO_ISA::swiglu_forward(c, m, n, f, cast(gate_up), cast(s));
+      SwigluForward<T>(cast(gate_up), cast(s), m - m % kBlock, n, f).put(m % kBlock, c);
     };
-    p.swiglu_backward = [](const float* c, int m, int n, int f, void* gate_up, void* s) {
-      swiglu_backward_row(c, m, n, f, cast(gate_up), cast(s));
+    p.swiglu_backward = [](const float* c, int m, int n, int f, const void* gate_up, void* gradient,
+                           void* s) {
+      SwigluBackward<T>(cast(gate_up), cast(gradient), cast(s), m - m % kBlock, n, f)
+          .put(m % kBlock, c);
     };
-    p.mask_vocabulary = [](int valid, float* values) {
-      Vec a = load(values), b = load(values + kLanes);
-      engine::TGO_ISA::mask_vocabulary(valid, &a, &b);
-      store(values, a);
-      store(values + kLanes, b);
-    };
-    p.note_largest = [](float* top, const float* values) {
-      engine::TGO_ISA::note_largest(top, load(values), load(values + kLanes));
+    p.keep_logits = [](const float* c, int m, int n, int columns, int valid, void* logits, float* top) {
+      KeepLogits<T>{{cast(logits), m - m % kBlock, n, columns}, top, valid}.put(m % kBlock, c);
     };
     p.cross_entropy = [](void* logits, int m, int columns, const std::int32_t* targets, float* top,
                          float z_loss, float unit) {

@@ -43,19 +43,19 @@ void swiglu_case(const Probe& p, Report& r, int rows, int f) {
   r.error("s", e);
   r.begin("swiglu_backward", p.isa, p.half, p.half ? kRoundedOnce : kSingle, shape);
   Error e_s, e_g, e_u;
-  Tiled again(p.half, engine::padded(rows), f);
+  Tiled again(p.half, engine::padded(rows), f), gradient(p.half, engine::padded(rows), 2 * f);
   for (int m = 0; m < rows; m++) {
     for (int block = 0; block < f / 32; block++) {
       float row[32];
       for (int i = 0; i < 32; i++) {
         row[i] = static_cast<float>(ds[index(m, block * 32 + i, f)]);
       }
-      p.swiglu_backward(row, m, block, f, gate_up.data(), again.data());
+      p.swiglu_backward(row, m, block, f, gate_up.data(), gradient.data(), again.data());
     }
     for (int n = 0; n < f; n++) {
       e_s.add(again.at(m, n), s[index(m, n, f)]);
-      e_g.add(gate_up.at(m, gate_column(n)), dg[index(m, n, f)]);
-      e_u.add(gate_up.at(m, gate_column(n) + 16), du[index(m, n, f)]);
+      e_g.add(gradient.at(m, gate_column(n)), dg[index(m, n, f)]);
+      e_u.add(gradient.at(m, gate_column(n) + 16), du[index(m, n, f)]);
     }
   }
   r.error("s again", e_s);
@@ -85,9 +85,7 @@ struct Logits {
         for (int i = 0; i < 32; i++) {  // beyond the vocabulary: anything, to be masked
           row[i] = n + i < v ? static_cast<float>(l[index(m, n + i, v)]) : 1e4F;
         }
-        p.mask_vocabulary(v - n, row);
-        p.note_largest(&top[index(m, 0, 16)], row);
-        p.store_tiled(tiled.data(), 32 + m, n, columns, row);
+        p.keep_logits(row, 32 + m, n, columns, v - n, tiled.data(), top.data());
         plain.insert(plain.end(), row, row + 32);
       }
     }
@@ -136,7 +134,7 @@ void cross_entropy_case(const Probe& p, Report& r, int vocab, double scale, doub
   r.begin("running loss", p.isa, p.half, kSingle, shape);
   std::vector<float> top(std::size_t{32} * 16, NAN), sums = top, logit(32, NAN);
   std::vector<double> losses(32);
-  p.running_loss(in.plain.data(), 32, in.columns, in.targets.data(), top.data(), sums.data(),
+  p.running_loss(in.plain.data(), 32, in.columns, vocab, in.targets.data(), top.data(), sums.data(),
                  logit.data(), losses.data());
   Error e_rows;
   for (int m = 0; m < 32; m++) {

@@ -19,7 +19,7 @@ class ThreadState {
     engine::Setup s;
     s.shape = shape;
     s.time = time;
-    s.rows = s.chunk_rows = rows;
+    s.rows = s.group_rows = s.chunk_rows = rows;
     s.head_rows = rows < 256 ? rows : 256;
     s.gradient_values = plan_.gradient_values();
     // Exactly as much as asked, all NaN.
