@@ -80,7 +80,7 @@ typedef struct tgo_out {
   int64_t dims[TGO_MAX_RANK];
 } tgo_out;
 
-/* Live tensor handles of the process. */
+/* Live handles of the process: tensors and engines. */
 TGO_API int64_t tgo_live(void) TGO_NOEXCEPT;
 TGO_API void tgo_tensors_free(tgo_tensor** tensors, int64_t count) TGO_NOEXCEPT;
 

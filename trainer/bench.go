@@ -5,13 +5,13 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"time"
 
 	"plasticity/config"
 	"plasticity/data"
 	"plasticity/model"
 	"plasticity/record"
+	"plasticity/torch"
 )
 
 // Bench times optimizer steps of a config on random tokens, without a run folder. The caller closes it.
@@ -36,6 +36,30 @@ func NewBench(c config.Run) (*Bench, error) {
 	return &Bench{Config: r, stepper: stepper, random: rand.New(rand.NewPCG(1, 2))}, nil
 }
 
+// FreshModel is the model of a config with random weights, to compute with in float32 and not to train. It starts libtorch
+// with these threads, 0 being all cores. The caller closes it.
+func FreshModel(c config.Run, threads int) (*model.Transformer, error) {
+	r, err := c.Resolve(config.DataFacts{Vocab: c.Model.Vocab})
+	if err != nil {
+		return nil, err
+	}
+	if err := torch.Check(); err != nil {
+		return nil, err
+	}
+	if err := torch.SetThreads(ThreadsOr(threads)); err != nil {
+		return nil, err
+	}
+	m, err := model.New(r.Model, torch.Float32)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Initialize(r.Seed); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
 // Close frees the model.
 func (b *Bench) Close() { b.stepper.Close() }
 
@@ -45,19 +69,28 @@ func (b *Bench) StepName() string { return b.stepper.Name() }
 // Model holds the weights that are trained.
 func (b *Bench) Model() *model.Transformer { return b.stepper.Model() }
 
-// Run makes n steps and returns each one's seconds, with reading its batch, and loss.
-func (b *Bench) Run(n int) (seconds, losses []float64, err error) {
+// BenchStep is one timed step. Seconds have making its batch in them, BatchSeconds are that part alone.
+type BenchStep struct {
+	StepResult
+	Began                 time.Time
+	Seconds, BatchSeconds float64
+}
+
+// Run makes n steps.
+func (b *Bench) Run(n int) ([]BenchStep, error) {
+	steps := make([]BenchStep, 0, n)
 	for range n {
-		start := time.Now()
-		r, err := b.stepper.Step(context.Background(), b.next(), Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)})
+		began := time.Now()
+		batch := b.next()
+		ready := time.Since(began)
+		r, err := b.stepper.Step(context.Background(), batch, Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		seconds = append(seconds, time.Since(start).Seconds())
-		losses = append(losses, r.Loss)
+		steps = append(steps, BenchStep{StepResult: r, Began: began, Seconds: time.Since(began).Seconds(), BatchSeconds: ready.Seconds()})
 		b.done++
 	}
-	return seconds, losses, nil
+	return steps, nil
 }
 
 // maxBenchTokens bounds the file that UseTokens reads, 1 GiB.
@@ -109,30 +142,4 @@ func (b *Bench) randomBatch() data.Batch {
 		out.Inputs[i], out.Targets[i] = b.random.Int32N(int32(b.Config.Model.Vocab)), b.random.Int32N(int32(b.Config.Model.Vocab))
 	}
 	return out
-}
-
-// Result sums timed steps up.
-func (b *Bench) Result(seconds []float64) BenchResult {
-	sorted := slices.Sorted(slices.Values(seconds))
-	median := sorted[len(sorted)/2]
-	_, causal := b.Config.Model.FLOPsPerToken()
-	rate := float64(b.Config.TokensPerStep) / median
-	return BenchResult{
-		Best: sorted[0], Median: median, TokensPerSecond: rate, GFLOPS: rate * causal / 1e9,
-	}
-}
-
-// BenchResult is what a bench measured.
-type BenchResult struct {
-	Best, Median    float64 // seconds of a step
-	TokensPerSecond float64 // at the median
-	GFLOPS          float64 // causal count, at the median
-}
-
-// CheckSteps refuses a number of steps that cannot be timed.
-func CheckSteps(steps, warmup int) error {
-	if steps < 1 || warmup < 0 {
-		return record.Fail(record.Usage, "--steps %d --warmup %d: at least one step, and no negative warm-up", steps, warmup)
-	}
-	return nil
 }

@@ -110,10 +110,11 @@ func (t *training) publish(e StepEvent) error {
 // evaluate measures the validation loss on the same windows every time; nothing of the training
 // stream moves.
 func (t *training) evaluate(ctx context.Context) (*Evaluation, error) {
-	if t.val == nil || t.stepper.Model() == nil {
+	scorer := t.stepper.Scorer()
+	if t.val == nil || scorer == nil {
 		return nil, nil //nolint:nilnil // no validation is not an error
 	}
-	loss, err := eval.Loss(ctx, t.stepper.Model(), t.val, t.config.Eval.Tokens, t.config.Batch.MicroSequences)
+	loss, err := eval.Loss(ctx, scorer, t.val, t.config.Eval.Tokens, t.config.Batch.MicroSequences)
 	if err != nil {
 		return nil, err
 	}

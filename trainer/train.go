@@ -14,6 +14,7 @@ import (
 	"plasticity/config"
 	"plasticity/data"
 	"plasticity/record"
+	"plasticity/torch"
 )
 
 // training is one run in progress.
@@ -144,12 +145,19 @@ func (t *training) verify(ctx context.Context) error {
 
 // build makes the model and the step.
 func (t *training) build() error {
-	var err error
 	if t.options.NewStepper != nil {
+		var err error
 		t.stepper, err = t.options.NewStepper(t.config)
-	} else {
-		t.stepper, err = newStepper(t.config)
+		return err
 	}
+	chosen, err := chooseStep(t.config.Run, torch.EngineISA)
+	if err != nil {
+		return err
+	}
+	if chosen.why != "" {
+		t.notes = append(t.notes, chosen.why)
+	}
+	t.stepper, err = chosen.make(t.config)
 	return err
 }
 
@@ -194,7 +202,7 @@ func (t *training) info() record.Info {
 	info := record.Info{
 		ID: t.id, Name: c.Name, Grid: t.options.Grid, Kind: "pretrain", Seed: c.Seed, Axes: t.options.Axes,
 		Commit: t.options.Program.Commit, Dirty: t.options.Program.Dirty, Program: t.options.Program.Version,
-		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: "cpu", Precision: c.Precision, Step: t.stepper.Name(), Threads: Threads(c.Run),
+		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: "cpu", Precision: c.Precision, Step: t.stepper.Name(), ISA: t.stepper.ISA(), Threads: Threads(c.Run),
 		Started: time.Now().UTC().Format(time.RFC3339), Model: modelName(c.Model),
 		Parameters: c.Model.Parameters(), Tokens: c.TokensTotal, Steps: c.Steps, TokensPerStep: c.TokensPerStep,
 		LearningRate: record.Float(c.Optimizer.LR), WeightDecay: record.Float(c.WeightDecay), Tau: record.Float(c.Tau),

@@ -62,6 +62,14 @@ Options options_of(const tgo_engine_options* o) {
   return out;
 }
 
+// Rows are counted in 32 bits.
+void check_rows(const Shape& s, const Options& o) {
+  const int64_t share = (int64_t{o.sequences} + o.threads - 1) / o.threads;
+  const int64_t rows = share * engine::padded(s.context), most = std::numeric_limits<int>::max();
+  TORCH_CHECK(rows <= most, "a thread's share of ", o.sequences, " sequences has ", rows,
+              " tokens, at most ", most, " are possible: use smaller micro-batches");
+}
+
 const at::Tensor& flat_of(const tgo_tensor* t, const char* what) {
   const at::Tensor& x = borrow(t);
   TORCH_CHECK(x.dim() == 1 && x.is_contiguous() && x.scalar_type() == at::kFloat, what,
@@ -151,12 +159,20 @@ tgo_status tgo_engine_new(const tgo_model* model, const tgo_engine_options* opti
     for (int64_t i = 0; i < count; i++) {
       TORCH_CHECK(offsets[i] >= 0, "offset ", offsets[i]);
     }
-    auto engine = std::make_unique<tgo::Engine>(s, tgo::options_of(options), offsets);
+    const tgo::Options o = tgo::options_of(options);
+    tgo::check_rows(s, o);
+    auto engine = std::make_unique<tgo::Engine>(s, o, offsets);
     *out = new tgo_engine{std::move(engine)};
+    tgo::count_handles(1);
   });
 }
 
-void tgo_engine_free(tgo_engine* engine) noexcept { delete engine; }
+void tgo_engine_free(tgo_engine* engine) noexcept {
+  if (engine != nullptr) {
+    delete engine;
+    tgo::count_handles(-1);
+  }
+}
 
 const char* tgo_engine_isa(const tgo_engine* engine) noexcept {
   return engine == nullptr ? "" : engine->engine->isa();
@@ -165,7 +181,10 @@ const char* tgo_engine_isa(const tgo_engine* engine) noexcept {
 tgo_status tgo_engine_bytes(const tgo_model* model, const tgo_engine_options* options,
                             int64_t* out) noexcept {
   return tgo::guard([&] {
-    *out = static_cast<int64_t>(tgo::Engine::bytes(tgo::shape_of(model), tgo::options_of(options)));
+    const tgo::Shape s = tgo::shape_of(model);
+    const tgo::Options o = tgo::options_of(options);
+    tgo::check_rows(s, o);
+    *out = static_cast<int64_t>(tgo::Engine::bytes(s, o));
   });
 }
 
