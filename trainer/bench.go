@@ -12,6 +12,7 @@ import (
 	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch"
+	"plasticity/torch/nn"
 )
 
 // Bench times optimizer steps of a config on random tokens, without a run folder. The caller closes it.
@@ -49,7 +50,7 @@ func FreshModel(c config.Run, threads int) (*model.Transformer, error) {
 	if err := torch.SetThreads(ThreadsOr(threads)); err != nil {
 		return nil, err
 	}
-	m, err := model.New(r.Model, torch.Float32)
+	m, err := model.New(r.Model, torch.Float32, nn.Inference)
 	if err != nil {
 		return nil, err
 	}
