@@ -8,6 +8,7 @@ import (
 
 	"plasticity/config"
 	"plasticity/record"
+	"plasticity/torch"
 )
 
 // What auto takes, what is refused, and what is said when the engine cannot run.
@@ -22,6 +23,7 @@ func TestChooseStep(t *testing.T) {
 		}
 		return isa, nil
 	}
+	host := placement{device: torch.CPU}
 	for _, c := range []struct {
 		step, isa string
 		probe     func(string) (string, error)
@@ -36,7 +38,7 @@ func TestChooseStep(t *testing.T) {
 		{step: "auto", isa: "avx2", probe: none, refusal: "isa: auto"},
 		{step: "engine", isa: "auto", probe: none, refusal: "step: auto"},
 	} {
-		got, err := chooseStep(config.Run{Step: c.step, ISA: c.isa}, c.probe)
+		got, err := chooseStep(config.Run{Step: c.step, ISA: c.isa}, host, c.probe)
 		if c.refusal != "" {
 			if record.CodeOf(err) != record.Usage || !strings.Contains(fmt.Sprint(err), c.refusal) {
 				t.Errorf("step %s, isa %s: %v, want 64 with %q", c.step, c.isa, err, c.refusal)
@@ -47,7 +49,7 @@ func TestChooseStep(t *testing.T) {
 			t.Errorf("step %s, isa %s: %+v, %v, want %+v", c.step, c.isa, got, err, c.want)
 		}
 	}
-	got, err := chooseStep(config.Run{Step: "auto", ISA: "auto"}, none)
+	got, err := chooseStep(config.Run{Step: "auto", ISA: "auto"}, host, none)
 	if err != nil || got.engine || !strings.Contains(got.why, "AVX2") || got.name() != config.StepReference {
 		t.Errorf("without any instruction set: %+v, %v", got, err)
 	}

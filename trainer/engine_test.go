@@ -80,7 +80,7 @@ func distance(a, b []float32) float64 {
 		difference += d * d
 		norm += float64(b[i]) * float64(b[i])
 	}
-	return math.Sqrt(difference / norm)
+	return math.Sqrt(difference / math.Max(norm, 1e-60))
 }
 
 // Forty steps with clipping, decay in three groups, both schedules, z-loss and micro-batches: the engine's losses, gradient
