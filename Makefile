@@ -110,9 +110,14 @@ oracle: build ## compare with PyTorch and transformers, live
 oracle-update: build ## write the golden numbers of the oracles anew
 	@tools/oracle.sh -update
 
+.PHONY: learning
+learning: build ## train three seeds with the engine in bf16 and the reference in f32, and compare (a quarter of an hour)
+	@tools/prepare.sh sotu 512
+	PLASTICITY_LEARNING="$$PWD/data/sotu-512" go test -count=1 -v -timeout 3h -run TestLearning ./trainer
+
 .PHONY: bench
-bench: build ## our training step against PyTorch's, interleaved (SIZES=S,1M,7M,34M)
-	@tools/bench.sh $(if $(SIZES),--sizes $(SIZES))
+bench: build ## our training step against PyTorch's, interleaved (SIZES=S,1M,7M,34M,olmo2-7M BENCH='--isa avx512_bf16')
+	@tools/bench.sh $(if $(SIZES),--sizes $(SIZES)) $(BENCH)
 
 .PHONY: gpu-check
 gpu-check: cuda build ## on a machine with a GPU: kernels, step and loss curve against the CPU, resuming

@@ -48,7 +48,7 @@ var (
 			imports: []string{"torch", "torch/nn", "torch/safetensors", "config", "data", "record"},
 			tests:   []string{"torch/optim"},
 		},
-		{pkg: "eval", imports: []string{"model", "torch", "data", "record"}, tests: []string{"config"}},
+		{pkg: "eval", imports: []string{"model", "torch", "data", "record"}, tests: []string{"config", "torch/nn"}},
 		{
 			pkg:     "trainer",
 			imports: []string{"eval", "model", "torch", "torch/nn", "torch/optim", "torch/safetensors", "config", "data", "record"},

@@ -20,6 +20,13 @@ import (
 // fixture holds valid arguments for every call.
 type fixture struct {
 	ids, x, y, cube, w, w16, gain, table, flat, grads, m, v, flat16, targets, scalar cgo.Tensor
+	engine                                                                           cgo.Engine
+}
+
+// free frees everything in it.
+func (f *fixture) free() {
+	cgo.Free(f.all()...)
+	f.engine.Free()
 }
 
 func (f *fixture) all() []cgo.Tensor {
@@ -41,7 +48,12 @@ func newFixture(t *testing.T) *fixture {
 		}
 		return data
 	}
+	engine, err := cgo.EngineNew(engineModel(), engineOptions(), engineOffsets())
+	if err != nil {
+		t.Fatal(err)
+	}
 	return &fixture{
+		engine:  engine,
 		ids:     must(cgo.FromIDs([]int32{0, 1, 2, 3}, 0, 4, []int64{1, 4})),
 		targets: must(cgo.FromIDs([]int32{0, 1, 2, -1}, -1, 4, []int64{4})),
 		x:       must(cgo.FromFloat32(ramp(16), []int64{4, 4})),
@@ -106,8 +118,23 @@ func calls(f *fixture) map[string]func() error {
 		"tgo_flat_norm":            func() error { _, err := cgo.FlatNorm(f.flat); return err },
 		"tgo_flat_round":           func() error { return cgo.FlatRound(f.flat, f.flat16) },
 		"tgo_adamw_step": func() error {
-			return cgo.AdamWStep(f.flat, f.grads, f.m, f.v, f.flat16, []cgo.Segment{{Length: 64}}, cgo.AdamW{LR: 1e-3, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, GradScale: 1, Step: 1})
+			return cgo.AdamWStep(f.flat, f.grads, f.m, f.v, f.flat16, []cgo.Segment{{Length: 64}}, adamW())
 		},
+		"tgo_engine_new": func() error {
+			e, err := cgo.EngineNew(engineModel(), engineOptions(), engineOffsets())
+			e.Free()
+			return err
+		},
+		"tgo_engine_bytes":     func() error { _, err := cgo.EngineBytes(engineModel(), engineOptions()); return err },
+		"tgo_engine_load":      func() error { return cgo.EngineLoad(f.engine, f.flat) },
+		"tgo_engine_gradients": func() error { _, err := cgo.EngineGradients(f.engine, f.flat, f.grads, engineBatch()); return err },
+		"tgo_engine_loss":      func() error { _, err := cgo.EngineLoss(f.engine, f.flat, engineBatch()); return err },
+		"tgo_engine_step": func() error {
+			_, err := cgo.EngineStep(f.engine, f.flat, f.m, f.v, engineBatch(), adamW(), 1, make([]float64, engineParameters))
+			return err
+		},
+		"tgo_engine_trace": func() error { return cgo.EngineTrace(f.engine, 8) },
+		"tgo_engine_spans": func() error { _, err := cgo.EngineSpans(f.engine, make([]cgo.Span, 8)); return err },
 	}
 }
 
@@ -141,7 +168,7 @@ func backward(f *fixture) error { return cgo.Backward(f.scalar) }
 
 // infallible are the functions of tgo.h without a status.
 func infallible() []string {
-	return []string{"tgo_stamp", "tgo_live", "tgo_tensors_free", "tgo_status_free", "tgo_fail_after", "tgo_graph_free"}
+	return []string{"tgo_stamp", "tgo_live", "tgo_tensors_free", "tgo_status_free", "tgo_fail_after", "tgo_engine_free", "tgo_engine_isa", "tgo_engine_part", "tgo_graph_free"}
 }
 
 func headerFunctions(t *testing.T) []string {
@@ -213,7 +240,7 @@ func TestBorder_EveryFunctionReturnsWhatIsThrownInIt(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	f := newFixture(t)
-	defer cgo.Free(f.all()...)
+	defer f.free()
 	table := calls(f)
 	maps.Copy(table, graphCalls())
 	tested := slices.Sorted(maps.Keys(table))
@@ -233,7 +260,7 @@ func TestBorder_EveryFunctionReturnsWhatIsThrownInIt(t *testing.T) {
 		}
 		// A plain tensor has nothing to differentiate.
 		if code, fails := needsGPU()[name]; fails {
-			refused(t, name, table[name](), code)
+			refusedWithoutGPU(t, name, table[name](), code)
 		} else if err := table[name](); name != "tgo_backward" && err != nil {
 			t.Errorf("%s after the failures: %v", name, err)
 		}
@@ -245,7 +272,7 @@ func TestBorder_EveryFunctionReturnsWhatIsThrownInIt(t *testing.T) {
 }
 
 // refused checks the error of a call that cannot succeed without a GPU.
-func refused(t *testing.T, name string, err error, code cgo.Code) {
+func refusedWithoutGPU(t *testing.T, name string, err error, code cgo.Code) {
 	t.Helper()
 	if devices, _ := cgo.CUDAOpen(); devices.Count > 0 {
 		return // the trainer's tests use it in earnest

@@ -34,12 +34,16 @@ type AdamW struct {
 	Step                  int64   // 1 for the first update
 }
 
+func (o AdamW) c() C.tgo_adamw {
+	return C.tgo_adamw{
+		lr: C.double(o.LR), beta1: C.double(o.Beta1), beta2: C.double(o.Beta2), eps: C.double(o.Eps),
+		grad_scale: C.double(o.GradScale), step: C.int64_t(o.Step),
+	}
+}
+
 // AdamWStep updates params, m and v from grads in one crossing, and copy16 when there is one.
 func AdamWStep(params, grads, m, v, copy16 Tensor, segments []Segment, o AdamW) error {
 	s := (*C.tgo_segment)(unsafe.Pointer(unsafe.SliceData(segments)))
 	return check(C.tgo_adamw_step(params.p, grads.p, m.p, v.p, copy16.p, s, C.int64_t(len(segments)),
-		C.tgo_adamw{
-			lr: C.double(o.LR), beta1: C.double(o.Beta1), beta2: C.double(o.Beta2), eps: C.double(o.Eps),
-			grad_scale: C.double(o.GradScale), step: C.int64_t(o.Step),
-		}))
+		o.c()))
 }

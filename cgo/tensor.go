@@ -70,7 +70,7 @@ func dimsOf(dims []int64) (*C.int64_t, C.int32_t) {
 // floatsOf is the address of data as C reads it.
 func floatsOf(data []float32) *C.float { return (*C.float)(unsafe.Pointer(unsafe.SliceData(data))) }
 
-// Live counts the tensor handles of the process that have not been freed.
+// Live counts the handles of the process, tensors and engines, that have not been freed.
 func Live() int64 { return int64(C.tgo_live()) }
 
 // Free frees handles and makes them none; those that are none already are passed over.

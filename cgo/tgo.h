@@ -80,7 +80,7 @@ typedef struct tgo_out {
   int64_t dims[TGO_MAX_RANK];
 } tgo_out;
 
-/* Live tensor handles of the process. */
+/* Live handles of the process: tensors and engines. */
 TGO_API int64_t tgo_live(void) TGO_NOEXCEPT;
 TGO_API void tgo_tensors_free(tgo_tensor** tensors, int64_t count) TGO_NOEXCEPT;
 
@@ -198,6 +198,87 @@ TGO_API tgo_status tgo_adamw_step(tgo_tensor* params, const tgo_tensor* grads, t
                                   tgo_tensor* v, tgo_tensor* copy16, const tgo_segment* segments,
                                   int64_t count, tgo_adamw options) TGO_NOEXCEPT;
 
+/* ---- engine: a whole training step on the CPU in one crossing -------------------------------- */
+
+/* Hand-written forward, backward, clip and AdamW over the registry's flat float32 buffers. The bits
+ * of a result depend on instruction set and number of threads alone. One call at a time. */
+
+typedef struct tgo_engine tgo_engine;
+
+enum { TGO_LLAMA2 = 0, TGO_OLMO2 = 1 };
+
+typedef struct tgo_model {
+  int32_t family; /* TGO_LLAMA2 or TGO_OLMO2 */
+  int32_t tied;   /* the output layer is the embedding's table */
+  int64_t layers, width, heads, kv_heads, ffn, vocab, context;
+  double norm_eps, rope_theta;
+} tgo_model;
+
+typedef struct tgo_engine_options {
+  int32_t precision; /* of products: TGO_FLOAT32 or TGO_BFLOAT16 */
+  int32_t threads;   /* at least 1 */
+  int32_t backward;  /* 0: losses only */
+  int64_t sequences; /* of the largest micro-batch */
+  const char* isa;   /* amx, avx512_bf16, avx512 or avx2; NULL or "": the best of this CPU */
+} tgo_engine_options;
+
+/* `offsets` has the first element in the flat buffers of every parameter, in the order: embedding;
+ * for each layer q, k, v, o, with TGO_OLMO2 the gains of q and k, gate, up, down, the gain of
+ * attention's norm, the gain of feed-forward's norm; the gain of the last norm; the output layer
+ * unless tied. */
+TGO_API tgo_status tgo_engine_new(const tgo_model* model, const tgo_engine_options* options,
+                                  const int64_t* offsets, int64_t count,
+                                  tgo_engine** out) TGO_NOEXCEPT;
+TGO_API void tgo_engine_free(tgo_engine* engine) TGO_NOEXCEPT;
+/* The instruction set in use. Valid as long as the engine. */
+TGO_API const char* tgo_engine_isa(const tgo_engine* engine) TGO_NOEXCEPT;
+/* Bytes that an engine of these sizes takes, besides the flat buffers. */
+TGO_API tgo_status tgo_engine_bytes(const tgo_model* model, const tgo_engine_options* options,
+                                    int64_t* out) TGO_NOEXCEPT;
+/* Takes the values of all parameters: after they were written by anyone but the engine. */
+TGO_API tgo_status tgo_engine_load(tgo_engine* engine, const tgo_tensor* params) TGO_NOEXCEPT;
+
+/* A batch: ids and targets [sequences × time]; a target of −1 does not count. It goes through in
+ * micro-batches of `micro` sequences. The loss of a token is divided by `divisor`. */
+typedef struct tgo_batch {
+  const int32_t *ids, *targets;
+  int64_t sequences, time, micro;
+  double divisor, z_loss;
+} tgo_batch;
+
+typedef struct tgo_engine_result {
+  double loss;
+  double grad_norm; /* before clipping */
+  int32_t updated;  /* 0: loss or norm is not finite and nothing has changed */
+} tgo_engine_result;
+
+/* One optimizer step. `decay` has the weight decay of every parameter, in the order of offsets;
+ * options.grad_scale is not read: gradients are clipped to norm `clip` (0: no clipping). */
+TGO_API tgo_status tgo_engine_step(tgo_engine* engine, tgo_tensor* params, tgo_tensor* m,
+                                   tgo_tensor* v, tgo_batch batch, tgo_adamw options, double clip,
+                                   const double* decay, tgo_engine_result* out) TGO_NOEXCEPT;
+/* Adds the gradients of a batch to `grads`, changing nothing else. */
+TGO_API tgo_status tgo_engine_gradients(tgo_engine* engine, const tgo_tensor* params,
+                                        tgo_tensor* grads, tgo_batch batch,
+                                        tgo_engine_result* out) TGO_NOEXCEPT;
+/* Sum of the losses of a batch's tokens in nats; divisor and z_loss are not read. */
+TGO_API tgo_status tgo_engine_loss(tgo_engine* engine, const tgo_tensor* params, tgo_batch batch,
+                                   double* out) TGO_NOEXCEPT;
+
+/* A stretch of a thread's time, in seconds from the start of the trace. */
+typedef struct tgo_span {
+  int32_t thread, part;
+  double start, seconds;
+} tgo_span;
+
+/* Names of the parts of a step; NULL from the first index without one on. */
+TGO_API const char* tgo_engine_part(int32_t part) TGO_NOEXCEPT;
+/* Starts a trace of at most `capacity` spans a thread; 0 ends it. */
+TGO_API tgo_status tgo_engine_trace(tgo_engine* engine, int64_t capacity) TGO_NOEXCEPT;
+/* Copies up to `capacity` spans out; `count` receives how many there are. */
+TGO_API tgo_status tgo_engine_spans(const tgo_engine* engine, tgo_span* spans, int64_t capacity,
+                                    int64_t* count) TGO_NOEXCEPT;
+
 /* ---- graph: the training step on a GPU ------------------------------------------------------ */
 
 /* Everything that needs CUDA lies in a second library, libtgo_cuda.so beside this one. */
@@ -225,7 +306,6 @@ TGO_API tgo_status tgo_cuda_describe(int32_t device, tgo_cuda_info* out) TGO_NOE
 TGO_API tgo_status tgo_cuda_zeros(int32_t device, int32_t dtype, const int64_t* dims, int32_t rank,
                                   tgo_out* out) TGO_NOEXCEPT;
 
-enum { TGO_LLAMA2 = 0, TGO_OLMO2 = 1 };
 enum {
   TGO_ATTENTION_AUTO = 0,
   TGO_ATTENTION_CUDNN = 1,

@@ -16,6 +16,7 @@ type checker struct {
 // of a lower layer, which cannot contradict more than it did.
 func (t table) check(run *Run, layers []layer, problems *problemList) {
 	c := &checker{run, layers, problems}
+	c.step()
 	c.model()
 	c.batch()
 	c.decay()
@@ -35,6 +36,13 @@ func (c *checker) report(value any, what, allowed string, keys ...string) {
 		}
 	}
 	c.problems.add(at.problem(keys[0], fmt.Sprint(value), what, allowed))
+}
+
+// step refuses a choice among the engine's kernels where there is no engine.
+func (c *checker) step() {
+	if c.run.ISA != ISAAuto && c.run.Step == StepReference {
+		c.report(c.run.ISA, "has no use with step "+StepReference, ISAAuto+", or step "+StepEngine, "isa", "step")
+	}
 }
 
 func (c *checker) model() {

@@ -11,9 +11,10 @@ const EnvPrefix = "PLASTICITY_"
 // OtherVariables lists the environment variables with EnvPrefix that are no configuration keys.
 func OtherVariables() []string {
 	return []string{
-		EnvPrefix + "WORKER", // path of plasticity-worker
-		EnvPrefix + "CACHE",  // folder of fetched data and native libraries
-		EnvPrefix + "ORACLE", // Python of the comparison tests
+		EnvPrefix + "WORKER",   // path of plasticity-worker
+		EnvPrefix + "CACHE",    // folder of fetched data and native libraries
+		EnvPrefix + "ORACLE",   // Python of the comparison tests
+		EnvPrefix + "LEARNING", // shards for the long test of make learning
 	}
 }
 

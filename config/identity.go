@@ -16,7 +16,7 @@ const idVersion = "plasticity-run-1"
 
 // ID returns what a run is, as 16 hexadecimal digits: a hash of everything that decides its numbers, with the digests of
 // its data and tokenizer and the id of its parent ("" for none). Name, paths, device, threads, the implementation of the
-// step, the micro-batch, checkpoints and live metrics stay out, so the same cell has the same id on every machine.
+// step and its kernels, the micro-batch, checkpoints and live metrics stay out, so the same cell has the same id on every machine.
 func (r Resolved) ID(d DataFacts, parent string) string {
 	var fields bytes.Buffer
 	// A buffer takes every write, and the values are plain numbers and text.

@@ -6,7 +6,8 @@ type Run struct {
 	Seed          int64         `yaml:"seed"`
 	Device        string        `yaml:"device"`        // auto | cpu | cuda | cuda:N
 	Precision     string        `yaml:"precision"`     // f32 | bf16 (with f32 master weights)
-	Step          string        `yaml:"step"`          // auto | reference: the implementation of the training step
+	Step          string        `yaml:"step"`          // auto | engine | reference: the implementation of the training step
+	ISA           string        `yaml:"isa"`           // auto | amx | avx512_bf16 | avx512 | avx2: which kernels the engine uses
 	Threads       int           `yaml:"threads"`       // 0: this process's share of the cores
 	Deterministic bool          `yaml:"deterministic"` // equal bits on one GPU at any context
 	Model         Model         `yaml:"model"`
@@ -21,6 +22,14 @@ type Run struct {
 	Checkpoint    Checkpoint    `yaml:"checkpoint"`
 	Metrics       Metrics       `yaml:"metrics"`
 }
+
+// The implementations of the training step, and the instruction set that is left to the CPU.
+const (
+	StepAuto      = "auto"
+	StepEngine    = "engine"
+	StepReference = "reference"
+	ISAAuto       = "auto"
+)
 
 // Model is the shape of a transformer.
 type Model struct {

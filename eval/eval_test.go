@@ -20,6 +20,7 @@ import (
 	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch"
+	"plasticity/torch/nn"
 	"plasticity/torch/torchtest"
 )
 
@@ -46,7 +47,7 @@ func small(t *testing.T, family string) (*model.Transformer, *data.Set, *data.To
 	}
 	m, err := model.New(config.Model{
 		Family: family, Layers: 2, Width: 16, Heads: 4, KVHeads: 2, FFN: 24, Vocab: tokenizer.Vocab() + 6, Context: 32, RopeTheta: 10000, NormEps: 1e-5,
-	}, torch.Float32)
+	}, torch.Float32, nn.Training)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,5 +309,24 @@ func TestValidText_Replaces(t *testing.T) {
 		if got, _ := validText([]byte(in), true); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestTimeGeneration(t *testing.T) {
+	torchtest.NoLeaks(t)
+	m, _, _ := small(t, config.Llama2)
+	speed, err := TimeGeneration(context.Background(), m, 5, 9)
+	if err != nil || speed.Prefill <= 0 || speed.Decode <= 0 {
+		t.Errorf("%+v %v", speed, err)
+	}
+	for _, c := range []struct{ prompt, n int }{{0, 9}, {5, 1}, {30, 3}} {
+		if _, err := TimeGeneration(context.Background(), m, c.prompt, c.n); record.CodeOf(err) != record.Usage {
+			t.Errorf("%d and %d: %v", c.prompt, c.n, err)
+		}
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := TimeGeneration(ended, m, 5, 9); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -5,9 +5,7 @@ import (
 	"math"
 
 	"plasticity/data"
-	"plasticity/model"
 	"plasticity/record"
-	"plasticity/torch"
 )
 
 // LossResult is a mean loss over fixed windows.
@@ -17,26 +15,28 @@ type LossResult struct {
 	Tokens       int64
 }
 
+// Scorer computes losses with the weights of a model: model.Transformer operation by operation, a
+// training step's engine in one crossing.
+type Scorer interface {
+	Context() int // tokens of a window
+	// SummedLoss adds up the losses in nats of a batch of whole windows.
+	SummedLoss(b data.Batch) (float64, error)
+}
+
 // Loss is the mean cross-entropy of m over the first windows of a set, in file order: at most
 // maxTokens of them (0: all), the same every time, each token with equal weight. sequences is how many
 // windows go through the model at once; it does not change what is measured.
-func Loss(ctx context.Context, m *model.Transformer, set *data.Set, maxTokens int64, sequences int) (LossResult, error) {
-	return LossBy(ctx, func(b data.Batch) (float64, error) { return summedLoss(m, b) }, m.Config().Context, set, maxTokens, sequences)
-}
-
-// LossBy is Loss with another way to compute it: summed gives the sum of the losses of a batch of windows of
-// length tokens.
-func LossBy(ctx context.Context, summed func(data.Batch) (float64, error), length int, set *data.Set, maxTokens int64, sequences int) (LossResult, error) {
+func Loss(ctx context.Context, m Scorer, set *data.Set, maxTokens int64, sequences int) (LossResult, error) {
 	var out LossResult
 	sum := 0.0
-	for batch, err := range set.Batches(length, sequences, maxTokens) {
+	for batch, err := range set.Batches(m.Context(), sequences, maxTokens) {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
 			return LossResult{}, err
 		}
-		loss, err := summed(batch)
+		loss, err := m.SummedLoss(batch)
 		if err != nil {
 			return LossResult{}, err
 		}
@@ -44,19 +44,9 @@ func LossBy(ctx context.Context, summed func(data.Batch) (float64, error), lengt
 		out.Tokens += int64(len(batch.Targets))
 	}
 	if out.Tokens == 0 {
-		return LossResult{}, record.Fail(record.BadData, "%s has no window of %d tokens to measure the loss on", set.Dir(), length)
+		return LossResult{}, record.Fail(record.BadData, "%s has no window of %d tokens to measure the loss on", set.Dir(), m.Context())
 	}
 	out.NatsPerToken = sum / float64(out.Tokens)
 	out.BitsPerByte = out.NatsPerToken / math.Ln2 / set.BytesPerToken()
 	return out, nil
-}
-
-// summedLoss adds up the losses of a batch's tokens.
-func summedLoss(m *model.Transformer, b data.Batch) (float64, error) {
-	context := m.Config().Context
-	rows := len(b.Inputs) / context
-	s := torch.NewScope(torch.NoGrad)
-	defer s.Close()
-	loss := m.Loss(s, s.FromInt32(b.Inputs, rows, context), s.FromInt32(b.Targets, rows, context), 0, 1)
-	return s.Item(loss), s.Err()
 }

@@ -2,7 +2,7 @@
 // like the papers. llama2.go and olmo2.go have what differs, attention.go and block.go what does not; hf.go and hfconfig.go
 // speak to Hugging Face; open.go finds a model wherever it lies.
 //
-//	m, err := model.New(cfg, torch.BFloat16)
+//	m, err := model.New(cfg, torch.BFloat16, nn.Training)
 //	defer m.Close()
 //	err = m.Initialize(seed)
 //

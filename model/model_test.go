@@ -41,7 +41,7 @@ func shapes() map[string]config.Model {
 // build makes an initialised model that is closed with the test, with gains and rows that are not all alike.
 func build(t testing.TB, cfg config.Model, precision torch.DType) *model.Transformer {
 	t.Helper()
-	m, err := model.New(cfg, precision)
+	m, err := model.New(cfg, precision, nn.Training)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -417,7 +417,7 @@ func TestInitialize_Deviations(t *testing.T) {
 		}
 	}
 	cfg := config.Model{Family: config.Llama2, Layers: 3, Width: 64, Heads: 4, KVHeads: 2, FFN: 176, Vocab: 512, Context: 8, RopeTheta: 1e4, NormEps: 1e-5}
-	llama, err := model.New(cfg, torch.Float32)
+	llama, err := model.New(cfg, torch.Float32, nn.Training)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -437,7 +437,7 @@ func TestInitialize_Deviations(t *testing.T) {
 		t.Errorf("gains %v", gain)
 	}
 	cfg.Family = config.OLMo2
-	olmo, err := model.New(cfg, torch.Float32)
+	olmo, err := model.New(cfg, torch.Float32, nn.Training)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -473,7 +473,7 @@ func TestNew_ImpossibleShape(t *testing.T) {
 	} {
 		cfg := shapes()["llama2-grouped"]
 		change(&cfg)
-		if _, err := model.New(cfg, torch.Float32); record.CodeOf(err) != record.Usage {
+		if _, err := model.New(cfg, torch.Float32, nn.Training); record.CodeOf(err) != record.Usage {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -139,7 +139,7 @@ func (s Source) openWeights() (*safetensors.File, error) {
 	return safetensors.Open(s.weights)
 }
 
-// Open loads the model that lies at path, as Locate finds it. Shapes are compared before memory is taken. The caller closes
+// Open loads the model that lies at path, as Locate finds it, for computing without gradients. Shapes are compared before memory is taken. The caller closes
 // the model.
 func Open(path string, precision torch.DType) (*Transformer, Source, error) {
 	s, err := Locate(path)
@@ -154,7 +154,7 @@ func Open(path string, precision torch.DType) (*Transformer, Source, error) {
 	if err := fits(s.Config, f); err != nil {
 		return nil, Source{}, err
 	}
-	m, err := New(s.Config, precision)
+	m, err := New(s.Config, precision, nn.Inference)
 	if err != nil {
 		return nil, Source{}, err
 	}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"plasticity/config"
+	"plasticity/data"
 	"plasticity/torch"
 	"plasticity/torch/nn"
 )
@@ -12,6 +13,7 @@ import (
 type Transformer struct {
 	config    config.Model
 	precision torch.DType
+	use       nn.Use
 	registry  *nn.Registry
 
 	embed  nn.Embedding
@@ -22,16 +24,16 @@ type Transformer struct {
 	cosine, sine *torch.Tensor // [context, E/2], nil until built
 }
 
-// New makes a model whose products run in precision, torch.Float32 or torch.BFloat16, with all parameters zero:
-// [Transformer.Initialize], [Transformer.Load] or [Transformer.LoadWeights] follows. The error is a record.Failure: Usage when
+// New makes a model whose products run in precision, torch.Float32 or torch.BFloat16, with the buffers that the use needs and
+// all parameters zero: [Transformer.Initialize], [Transformer.Load] or [Transformer.LoadWeights] follows. The error is a record.Failure: Usage when
 // the configuration is impossible, OutOfMemory when it does not fit. The caller closes the model.
-func New(cfg config.Model, precision torch.DType) (*Transformer, error) {
+func New(cfg config.Model, precision torch.DType, use nn.Use) (*Transformer, error) {
 	if err := check(cfg); err != nil {
 		return nil, err
 	}
 	m := declare(nn.NewRegistry(), cfg)
-	m.precision = precision
-	if err := m.registry.Build(precision); err != nil {
+	m.precision, m.use = precision, use
+	if err := m.registry.Build(precision, use); err != nil {
 		return nil, err
 	}
 	if err := m.buildRotary(); err != nil {
@@ -81,6 +83,9 @@ func (m *Transformer) Initialize(seed int64) error { return m.registry.Initializ
 // Config is the model's shape.
 func (m *Transformer) Config() config.Model { return m.config }
 
+// Context is the number of tokens of a whole window.
+func (m *Transformer) Context() int { return m.config.Context }
+
 // Precision is the type in which products are computed.
 func (m *Transformer) Precision() torch.DType { return m.precision }
 
@@ -126,4 +131,14 @@ func (m *Transformer) Loss(s *torch.Scope, ids, targets *torch.Tensor, zLoss, di
 	rows := ids.Numel()
 	x = s.Reshape(x, rows, m.config.Width) // [B·T, D]
 	return s.LinearCrossEntropy(x, m.head.Weight(), s.Reshape(targets, rows), zLoss, divisor)
+}
+
+// SummedLoss adds up the losses in nats of a batch of whole windows, without gradients.
+func (m *Transformer) SummedLoss(b data.Batch) (float64, error) {
+	time := m.config.Context
+	rows := len(b.Inputs) / time
+	s := torch.NewScope(torch.NoGrad)
+	defer s.Close()
+	loss := m.Loss(s, s.FromInt32(b.Inputs, rows, time), s.FromInt32(b.Targets, rows, time), 0, 1)
+	return s.Item(loss), s.Err()
 }

@@ -123,7 +123,7 @@ func (m *Transformer) PadVocab(vocab int) (*Transformer, error) {
 	}
 	cfg := m.config
 	cfg.Vocab = vocab
-	padded, err := New(cfg, m.precision)
+	padded, err := New(cfg, m.precision, m.use)
 	if err != nil {
 		return nil, err
 	}

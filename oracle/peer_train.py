@@ -1,10 +1,10 @@
 """PyTorch's side of `make bench`: the same training step as ours, in PyTorch's own best form.
 
-    python peer_train.py --size S|1M|7M|34M|1B | --model DIR  --mode MODE  [--threads 2] [--device cuda]
+    python peer_train.py --size S|1M|7M|34M|1B|olmo2-7M | --model DIR  --mode MODE  [--threads 2] [--device cuda]
                          [--shard FILE] [--lr 3e-3] [--weight-decay 0.1] [--no-decay '*norm*'] …
 
-A Llama-2 in plain torch modules: scaled_dot_product_attention, cross-entropy in float32, clipping by the
-global norm, fused AdamW. MODE is a precision with options joined by '+':
+A Llama-2 or OLMo-2 in plain torch modules: scaled_dot_product_attention, cross-entropy in float32, clipping
+by the global norm, fused AdamW. MODE is a precision with options joined by '+':
 
     f32        float32 throughout
     bf16       weights, gradients and moments in bfloat16
@@ -24,7 +24,7 @@ The process stays, so that contenders can be interleaved. It speaks JSON lines:
 
     ← {"ready": true, "size": …, "mode": …, "threads": …, "torch": …, "parameters": …, "tokens_per_step": …}
     → go N
-    ← {"size": …, "mode": …, "steps": N, "step_ms": […], "loss": […], "grad_norm": […]}
+    ← {"size": …, "mode": …, "steps": N, "step_ms": […], "losses": […], "grad_norms": […]}
     → quit (or the end of the input)
 
 A step's time covers the batch, forward, backward, clip, update and reading the loss; on a GPU losses and
@@ -58,6 +58,18 @@ class Shape:
     vocab: int
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
+    family: str = "llama2"
+
+    def matmul_parameters(self) -> int:
+        """Parameters that take part in products: the head, but not the input embedding or the gains."""
+        size = self.width // self.heads
+        attention = 2 * self.width * size * (self.heads + self.kv_heads)
+        return self.layers * (attention + 3 * self.width * self.ffn) + self.width * self.vocab
+
+    def flops_per_token(self, context: int) -> tuple[float, float]:
+        """Operations of a training token with full and with causal attention (config/model.go counts the same)."""
+        products, attention = 6 * self.matmul_parameters(), 12 * self.layers * self.width * context
+        return products + attention, products + attention / 2
 
 
 # Sizes of the benchmark, with their batch (sequences, context): on a CPU 2,048 tokens a step each.
@@ -66,6 +78,7 @@ SIZES = {
     "1M": (Shape(4, 128, 4, 4, 352, 512), 16, 128),
     "7M": (Shape(6, 256, 8, 4, 688, 4096), 8, 256),
     "34M": (Shape(8, 512, 8, 4, 1376, 8192), 4, 512),
+    "olmo2-7M": (Shape(6, 256, 8, 8, 688, 4096, 500_000.0, 1e-6, "olmo2"), 8, 256),
     "1B": (Shape(22, 2048, 32, 4, 5632, 32000), 8, 2048),  # 1.1 B, TinyLlama's; for a GPU
 }
 
@@ -78,11 +91,20 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
+def normalise(norm: nn.RMSNorm, x: torch.Tensor) -> torch.Tensor:
+    """RMSNorm in the type of its gain: float32 under autocast, where ATen has no fused kernel for mixed types."""
+    return norm(x.to(norm.weight.dtype))
+
+
 class Attention(nn.Module):
     gqa = False
 
     def __init__(self, s: Shape):
         super().__init__()
+        if s.family == "olmo2":  # over all heads at once, before the rotation
+            self.q_norm = nn.RMSNorm(s.width, eps=s.norm_eps)
+            self.k_norm = nn.RMSNorm(s.width // s.heads * s.kv_heads, eps=s.norm_eps)
+        self.normalised = s.family == "olmo2"
         self.size, self.group = s.width // s.heads, s.heads // s.kv_heads
         self.q_proj = nn.Linear(s.width, s.heads * self.size, bias=False)
         self.k_proj = nn.Linear(s.width, s.kv_heads * self.size, bias=False)
@@ -91,7 +113,10 @@ class Attention(nn.Module):
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         B, T, D = x.shape
-        q, k, v = (p(x).view(B, T, -1, self.size).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
+        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        if self.normalised:
+            q, k = normalise(self.q_norm, q), normalise(self.k_norm, k)
+        q, k, v = (y.view(B, T, -1, self.size).transpose(1, 2) for y in (q, k, v))
         q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
         if self.gqa:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
@@ -125,14 +150,29 @@ class Block(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class Llama(nn.Module):
-    """Llama-2 under Hugging Face's parameter names; forward returns the mean cross-entropy."""
+class OLMo2Block(nn.Module):
+    """Normalises what comes out of each sub-layer."""
+
+    def __init__(self, s: Shape):
+        super().__init__()
+        self.self_attn, self.mlp = Attention(s), MLP(s)
+        self.post_attention_layernorm = nn.RMSNorm(s.width, eps=s.norm_eps)
+        self.post_feedforward_layernorm = nn.RMSNorm(s.width, eps=s.norm_eps)
+
+    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        x = x + normalise(self.post_attention_layernorm, self.self_attn(x, cos, sin))
+        return x + normalise(self.post_feedforward_layernorm, self.mlp(x))
+
+
+class Transformer(nn.Module):
+    """A model under Hugging Face's parameter names; forward returns the mean cross-entropy."""
 
     def __init__(self, s: Shape, context: int):
         super().__init__()
+        block = OLMo2Block if s.family == "olmo2" else Block
         self.model = nn.Module()
         self.model.embed_tokens = nn.Embedding(s.vocab, s.width)
-        self.model.layers = nn.ModuleList(Block(s) for _ in range(s.layers))
+        self.model.layers = nn.ModuleList(block(s) for _ in range(s.layers))
         self.model.norm = nn.RMSNorm(s.width, eps=s.norm_eps)
         self.lm_head = nn.Linear(s.width, s.vocab, bias=False)
         size = s.width // s.heads
@@ -187,7 +227,7 @@ class Trainer:
         Attention.gqa = "gqa" in options
         self.device = args.device
         with torch.device(self.device):
-            self.model = Llama(shape, context)
+            self.model = Transformer(shape, context)
         load_weights(self.model, args.model)
         if precision == "bf16":
             self.model.to(torch.bfloat16)
@@ -242,18 +282,21 @@ class Trainer:
 
 def load_shape(args: argparse.Namespace) -> tuple[Shape, int, int]:
     """The model's shape with sequences and context of a batch."""
-    if args.size:
+    if args.shape:
+        shape, sequences, context = Shape(**json.loads(args.shape)), args.sequences, args.context
+    elif args.size:
         shape, sequences, context = SIZES[args.size]
     else:
         c = json.loads(Path(args.model, "config.json").read_text())
         theta = c.get("rope_theta") or c.get("rope_parameters", {}).get("rope_theta", 10000.0)
+        family = "olmo2" if c.get("model_type") == "olmo2" else "llama2"
         shape = Shape(c["num_hidden_layers"], c["hidden_size"], c["num_attention_heads"], c["num_key_value_heads"],
-                      c["intermediate_size"], c["vocab_size"], theta, c["rms_norm_eps"])  # fmt: skip
+                      c["intermediate_size"], c["vocab_size"], theta, c["rms_norm_eps"], family)  # fmt: skip
         sequences, context = 16, c["max_position_embeddings"]
     return shape, args.sequences or sequences, args.context or context
 
 
-def load_weights(model: Llama, folder: str) -> None:
+def load_weights(model: Transformer, folder: str) -> None:
     if folder:
         from safetensors.torch import load_file
 
@@ -265,7 +308,7 @@ def load_weights(model: Llama, folder: str) -> None:
             nn.init.normal_(parameter, std=0.02)
 
 
-def optimizer(model: Llama, args: argparse.Namespace) -> torch.optim.Optimizer:
+def optimizer(model: Transformer, args: argparse.Namespace) -> torch.optim.Optimizer:
     """Fused AdamW over two groups, with and without decay."""
     groups = {True: [], False: []}
     for name, parameter in model.named_parameters():
@@ -287,12 +330,13 @@ def serve(trainer: Trainer, label: dict[str, str]) -> None:
             raise ValueError(f"{line.strip()!r} is not 'go N' or 'quit'")
         milliseconds, losses, norms = trainer.turn(int(rest[0]))
         peak = torch.cuda.max_memory_allocated() if trainer.device != "cpu" else 0
-        say(**label, steps=len(losses), step_ms=milliseconds, loss=losses, grad_norm=norms, device_peak_bytes=peak)
+        say(**label, steps=len(losses), step_ms=milliseconds, losses=losses, grad_norms=norms, device_peak_bytes=peak)
 
 
 def flags() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--size", choices=SIZES, default="")
+    p.add_argument("--shape", default="", help="a JSON object with the fields of Shape; needs --sequences and --context")
     p.add_argument("--model", default="", help="Hugging Face folder: shapes (unless --size) and initial weights")
     p.add_argument("--mode", default="autocast+compile")
     p.add_argument("--threads", type=int, default=2)
@@ -308,14 +352,16 @@ def flags() -> argparse.Namespace:
     p.add_argument("--no-decay", nargs="*", default=["*norm*"])
     p.add_argument("--clip", type=float, default=1.0)
     args = p.parse_args()
-    if not (args.size or args.model):
-        p.error("--size or --model is needed")
+    if not (args.size or args.model or args.shape):
+        p.error("--size, --shape or --model is needed")
+    if args.shape and not (args.sequences > 0 and args.context > 0):
+        p.error("--shape needs --sequences and --context")
     return args
 
 
 def main() -> None:
     args = flags()
-    label = {"size": args.size or Path(args.model).name, "mode": args.mode}
+    label = {"size": args.size or Path(args.model).name or "shape", "mode": args.mode}
     try:
         torch.set_num_threads(args.threads)
         torch.set_num_interop_threads(1)

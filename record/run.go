@@ -49,10 +49,11 @@ type Info struct {
 	Shim     string `json:"shim"`
 	Libtorch string `json:"libtorch"`
 
-	CPU       string `json:"cpu"`       // instruction set in use
-	Device    string `json:"device"`    // cpu, cuda:0
-	Precision string `json:"precision"` // f32 | bf16
-	Step      string `json:"step"`      // reference | engine | graph
+	CPU       string `json:"cpu"`           // instruction set in use
+	Device    string `json:"device"`        // cpu, cuda:0
+	Precision string `json:"precision"`     // f32 | bf16
+	Step      string `json:"step"`          // reference | engine | graph
+	ISA       string `json:"isa,omitempty"` // of the engine's kernels: amx, avx512_bf16, avx512 or avx2
 	Threads   int    `json:"threads"`
 	Started   string `json:"started"` // RFC 3339; a label, nothing is computed from it
 

@@ -2,14 +2,16 @@ package sweeps
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sync/errgroup"
+	"strings"
+	"time"
 
 	"plasticity/record"
 )
@@ -24,6 +26,10 @@ type Sharing struct {
 	// Cores is how many there were, Why what the choice rests on.
 	Cores int    `json:"cores"`
 	Why   string `json:"why"`
+	// Measured are the placements that were compared, none when nothing was measured, and Plan the cells they were
+	// measured for.
+	Measured []Placement `json:"measured,omitempty"`
+	Plan     string      `json:"plan,omitempty"`
 }
 
 // String says it in one line for the console.
@@ -31,26 +37,37 @@ func (s Sharing) String() string {
 	return fmt.Sprintf("%d at a time, %d thread(s) each, on %d core(s): %s", s.Members, s.Threads, s.Cores, s.Why)
 }
 
-// ProbeFunc trains a cell for a moment with this many threads and gives its
-// speed in tokens per second. It is called for several members at once and
-// must leave nothing in the cell's folder.
-type ProbeFunc func(ctx context.Context, c Cell, threads int) (tokensPerSecond float64, err error)
+// speed is what was measured for the chosen placement.
+func (s Sharing) speed() (Placement, bool) {
+	for _, p := range s.Measured {
+		if p.Members == s.Members && p.Threads == s.Threads && p.FLOPS > 0 {
+			return p, true
+		}
+	}
+	return Placement{}, false
+}
+
+// worthNarrowing is how much sooner fewer members must end the grid: members with a thread each lose least when one of
+// them has to wait or is started again.
+const worthNarrowing = 1.02
 
 // share decides how the cores are divided. It depends on the whole plan and
 // never on what is left of it: a run that is continued later must get the
 // threads it had, or its last bits may differ.
 func (p *Plan) share(ctx context.Context, o Options) (Sharing, error) {
 	cells, cores := len(p.Cells), o.Cores
+	placements := Placements(cores, cells)
+	why := "one thread each while there are cells for every core"
 	if o.Jobs > 0 {
 		members := min(o.Jobs, cells)
-		return Sharing{members, max(1, cores/members), cores, fmt.Sprintf("--jobs %d", o.Jobs)}, nil
+		placements = []Placement{{Members: members, Threads: max(1, cores/members)}}
+		why = fmt.Sprintf("--jobs %d", o.Jobs)
 	}
-	members := min(cores, cells)
-	byRule := Sharing{members, max(1, cores/members), cores, "one thread each while there are cells for every core"}
-	if o.Probe == nil || cores < 2 || cells < 2 {
+	byRule := Sharing{Members: placements[0].Members, Threads: placements[0].Threads, Cores: cores, Why: why}
+	if o.Probe == nil {
 		return byRule, nil
 	}
-	if known, ok := p.readSharing(cores); ok {
+	if known, ok := p.kept(); ok && known.Cores == cores && (o.Jobs == 0 || known.Members == byRule.Members) {
 		return known, nil
 	}
 	hidden := filepath.Join(p.Dir, hiddenDir)
@@ -63,7 +80,12 @@ func (p *Plan) share(ctx context.Context, o Options) (Sharing, error) {
 	if _, err := lock.CleanTemp(o.FS); err != nil {
 		return Sharing{}, err
 	}
-	chosen, err := p.measure(ctx, o.Probe, byRule)
+	measured, err := p.compare(ctx, o.Probe, placements)
+	for record.CodeOf(err) == record.OutOfMemory && len(placements) > 1 {
+		placements = placements[1:] // what has no room now has none later
+		byRule.Members, byRule.Threads = placements[0].Members, placements[0].Threads
+		measured, err = p.compare(ctx, o.Probe, placements)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return Sharing{}, err
@@ -71,63 +93,68 @@ func (p *Plan) share(ctx context.Context, o Options) (Sharing, error) {
 		byRule.Why = fmt.Sprintf("%s (measuring failed: %s)", byRule.Why, printable(err.Error(), 200))
 		return byRule, nil
 	}
+	chosen := p.choose(byRule, measured)
 	return chosen, p.writeSharing(o.FS, chosen)
 }
 
-// measure compares many members with one thread against one with all.
-func (p *Plan) measure(ctx context.Context, probe ProbeFunc, wide Sharing) (Sharing, error) {
-	many, err := p.speed(ctx, probe, wide.Members, wide.Threads)
-	if err != nil {
-		return Sharing{}, err
+// worthComparing is how many seconds a grid must take for its placements to be compared, which takes some itself.
+const worthComparing = 60
+
+// compare measures the placements; only the first when the grid is over soon in any case.
+func (p *Plan) compare(ctx context.Context, probe ProbeFunc, placements []Placement) ([]Placement, error) {
+	first, err := p.Measure(ctx, probe, placements[:1], MeasureOptions{Rounds: 1, Turn: time.Second})
+	if err != nil || len(placements) == 1 || makespan(p.work(), first[0].Members, float64(first[0].FLOPS)) < worthComparing {
+		return first, err
 	}
-	one, err := p.speed(ctx, probe, 1, wide.Cores)
-	if err != nil {
-		return Sharing{}, err
-	}
-	// The last wave is rarely full: its idle members count against many.
-	cells := len(p.Cells)
-	waves := (cells + wide.Members - 1) / wide.Members
-	filled := many * float64(cells) / float64(waves*wide.Members)
-	why := fmt.Sprintf("measured %.0f tokens/s for %d × %d thread(s), %.0f for 1 × %d", many, wide.Members, wide.Threads, one, wide.Cores)
-	if one > filled {
-		return Sharing{1, wide.Cores, wide.Cores, why}, nil
-	}
-	return Sharing{wide.Members, wide.Threads, wide.Cores, why}, nil
+	return p.Measure(ctx, probe, placements, MeasureOptions{Rounds: 2, Turn: time.Second})
 }
 
-// speed probes members at once and adds up their tokens per second.
-func (p *Plan) speed(ctx context.Context, probe ProbeFunc, members, threads int) (float64, error) {
-	speeds := make([]float64, members)
-	group, ctx := errgroup.WithContext(ctx)
-	for i := range speeds {
-		group.Go(func() (err error) {
-			speeds[i], err = probe(ctx, p.Cells[i], threads)
-			return err
-		})
+// work is what each cell costs, in operations.
+func (p *Plan) work() []float64 {
+	out := make([]float64, len(p.Cells))
+	for i, c := range p.Cells {
+		out[i] = float64(c.Tokens) * c.flopsPerToken()
 	}
-	if err := group.Wait(); err != nil {
-		return 0, err
-	}
-	total := 0.0
-	for _, speed := range speeds {
-		total += speed
-	}
-	if !(total > 0) {
-		return 0, errors.New("the probe measured no tokens")
-	}
-	return total, nil
+	return out
 }
 
-// readSharing gives an earlier measurement when it was made for these cores
-// and for a plan of this size.
-func (p *Plan) readSharing(cores int) (Sharing, bool) {
+// choose takes the placement that ends the whole grid first. The last wave is rarely full: its idle members count.
+func (p *Plan) choose(wide Sharing, measured []Placement) Sharing {
+	work, out := p.work(), wide
+	out.Measured, out.Plan = measured, p.digest()
+	best := makespan(work, measured[0].Members, float64(measured[0].FLOPS))
+	words := []string{measured[0].String()}
+	for _, at := range measured[1:] {
+		words = append(words, at.String())
+		if end := makespan(work, at.Members, float64(at.FLOPS)); end*worthNarrowing < best {
+			best, out.Members, out.Threads = end, at.Members, at.Threads
+		}
+	}
+	out.Why = "measured " + strings.Join(words, ", ")
+	if wide.Why != "" && len(measured) == 1 {
+		out.Why = wide.Why + ", " + out.Why
+	}
+	return out
+}
+
+// digest names the cells of the plan: another grid under the same name is measured anew.
+func (p *Plan) digest() string {
+	sum := sha256.New()
+	for _, c := range p.Cells {
+		fmt.Fprintln(sum, c.ID)
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:16]
+}
+
+// kept gives an earlier measurement when it was made for these cells.
+func (p *Plan) kept() (Sharing, bool) {
 	var s Sharing
-	text, err := readEnd(filepath.Join(p.Dir, hiddenDir, coresName), 4096)
+	text, err := readEnd(filepath.Join(p.Dir, hiddenDir, coresName), 16384)
 	if err != nil || json.Unmarshal(text, &s) != nil {
 		return Sharing{}, false
 	}
-	ok := s.Cores == cores && s.Members > 0 && s.Threads > 0 && s.Members <= len(p.Cells) && s.Members*s.Threads <= cores
-	s.Why = printable(s.Why, 200)
+	ok := s.Plan == p.digest() && s.Cores > 0 && s.Members > 0 && s.Threads > 0 && s.Members <= len(p.Cells)
+	s.Why = printable(s.Why, 400)
 	return s, ok
 }
 

@@ -26,6 +26,7 @@
 //	err = sweeps.Watch(ctx, plan, sweeps.WatchOptions{Out: os.Stdout, TTY: tty})
 //	summary, err := sweeps.Run(ctx, plan, sweeps.Options{
 //		Command: func(ctx context.Context, c sweeps.Cell, log *os.File) (*exec.Cmd, error) { … },
+//		Probe:   probe,   // optional: Run measures how to share the cores out, and when the grid ends
 //		Signals: signals, // SIGINT, SIGTERM, SIGHUP as signal.Notify gives them
 //		Console: os.Stderr,
 //	})

@@ -50,6 +50,8 @@ type job struct {
 	from int64
 	// tokensBefore is what was trained before this runner, tokens what is now.
 	tokensBefore, tokens int64
+	// speed is what the member says of itself, in tokens a second.
+	speed float64
 
 	// fault is how the last attempt failed, the zero value after none.
 	fault fault

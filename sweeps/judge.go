@@ -17,8 +17,8 @@ func (r *runner) onEnded(j *job, end ending) {
 	r.tidy(j)
 	if isDone(j.cell) {
 		j.fault = fault{}
-		r.say("done %s (%s) %s", j.cell.ID, j.cell.Label(), lossText(j.cell))
 		r.end(j, finished)
+		r.say("done %s (%s) %s%s", j.cell.ID, j.cell.Label(), lossText(j.cell), r.doneText())
 		return
 	}
 	action := RuleFor(end.code).Action

@@ -329,47 +329,6 @@ func TestShare_RuleAndJobs(t *testing.T) {
 	}
 }
 
-func TestShare_MeasuresOnceAndRemembers(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		one, all float64 // tokens per second of a member with one thread, with all
-		err      error
-		members  int
-	}{
-		{"many are faster", 100, 150, nil, 4},
-		{"one is faster", 100, 500, nil, 1},
-		{"a tie goes to many", 100, 400, nil, 4},
-		{"probe fails", 0, 0, errors.New("no"), 4},
-		{"probe measures nothing", 0, 0, nil, 4},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s := newScene(t, repeat("ok", 8)...)
-			p := s.plan()
-			if err := os.MkdirAll(filepath.Join(p.Dir, hiddenDir), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			probe := func(_ context.Context, _ Cell, threads int) (float64, error) {
-				if threads == 1 {
-					return c.one, c.err
-				}
-				return c.all, c.err
-			}
-			o := Options{Cores: 4, Probe: probe, FS: record.OS()}
-			got, err := p.share(context.Background(), o)
-			if err != nil || got.Members != c.members {
-				t.Fatalf("share: %+v %v", got, err)
-			}
-			if c.one == 0 {
-				return
-			}
-			o.Probe = func(context.Context, Cell, int) (float64, error) { return 0, errors.New("asked twice") }
-			if again, err := p.share(context.Background(), o); err != nil || again != got {
-				t.Errorf("second time: %+v %v", again, err)
-			}
-		})
-	}
-}
-
 func TestStatus_ShowsFinishedStaleAndBroken(t *testing.T) {
 	s := newScene(t, "ok", "nan", "ok")
 	mustRun(t, s, s.options(), record.Failed)

@@ -64,14 +64,15 @@ func (l *liveLine) clear() {
 }
 
 // progressText is the state of the sweep in one line.
-func (r *runner) progressText(speed float64, left int64) string {
+func (r *runner) progressText(speed float64) string {
 	count := func(p phase) int { return r.count(func(j *job) bool { return j.phase == p }) }
 	text := fmt.Sprintf("%s: %d/%d done, %d running, %d waiting, %d failed",
 		r.plan.Name, count(finished), len(r.jobs), count(running), count(waiting), count(failed))
 	if speed > 0 {
-		rest := float64(left) / speed
-		text += fmt.Sprintf(" | %s tokens/s, %s left, ends %s", countText(int64(speed)), durationText(rest),
-			time.Now().Add(time.Duration(min(rest, 1e9)*float64(time.Second))).Format("15:04"))
+		text += fmt.Sprintf(" | %s tokens/s", countText(int64(speed)))
+	}
+	if eta := r.etaText(time.Now()); eta != "" {
+		text += " | " + eta
 	}
 	return text
 }

@@ -113,7 +113,8 @@ type Summary struct {
 	// that followed a failure.
 	Starts  int `json:"starts"`
 	Retries int `json:"retries"`
-	// Tokens is what this Run added to the runs, in Seconds of wall clock.
+	// Tokens is what this Run added to the runs, in Seconds of wall clock after
+	// the speed was measured.
 	Tokens          int64        `json:"tokens"`
 	Seconds         record.Float `json:"seconds"`
 	TokensPerSecond record.Float `json:"tokens_per_second"`
@@ -180,7 +181,11 @@ func (r *runner) allFailed(j *job) error {
 
 // text is the last line that a run prints.
 func (s Summary) text(now time.Time) string {
-	return fmt.Sprintf("grid %s: %d of %d cells done, %d failed, %d unfinished; %d starts, %d of them retries; %s tokens in %s, %s tokens/s; ended %s",
+	speed := countText(int64(s.TokensPerSecond)) + " tokens/s"
+	if at, ok := s.Sharing.speed(); ok {
+		speed += fmt.Sprintf(" (%s while it was measured)", countText(int64(at.TokensPerSecond)))
+	}
+	return fmt.Sprintf("grid %s: %d of %d cells done, %d failed, %d unfinished; %d starts, %d of them retries; %s tokens in %s, %s; ended %s",
 		s.Grid, s.Done, s.Cells, s.Failed, s.Unfinished, s.Starts, s.Retries, countText(s.Tokens),
-		durationText(float64(s.Seconds)), countText(int64(s.TokensPerSecond)), now.Format("15:04:05"))
+		durationText(float64(s.Seconds)), speed, now.Format("15:04:05"))
 }

@@ -92,7 +92,9 @@ func (r *runner) setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.began = time.Now() // measuring is over
 	r.say("grid %s: %d of %d cells to train, %s", r.plan.Name, r.todo, len(r.jobs), r.sharing)
+	r.say("grid %s: %s", r.plan.Name, r.startText(time.Now()))
 	return nil
 }
 
@@ -392,33 +394,30 @@ func (r *runner) onTick() {
 			r.o.Log.Warn("rotate log", "run_id", j.cell.ID, "error", err)
 		}
 		metric := lastMetric(j.cell)
-		j.tokens = metric.Tokens
-		if metric.TokensPerSecond > 0 {
-			speed += float64(metric.TokensPerSecond)
+		j.tokens, j.speed = metric.Tokens, float64(metric.TokensPerSecond)
+		if j.speed > 0 {
+			speed += j.speed
 		}
 	}
 	if err := writeTargets(r.o.FS, r.plan, open); err != nil {
 		r.o.Log.Warn("write targets", "grid", r.plan.Name, "error", err)
 	}
-	trained, left := r.tokens()
-	r.metrics.set(r.jobs, trained, speed)
-	r.live.show(r.progressText(speed, left))
+	r.metrics.set(r.jobs, r.trained(), speed)
+	r.live.show(r.progressText(speed))
 }
 
-// tokens is what all cells hold together, and what is still to be trained.
-func (r *runner) tokens() (trained, left int64) {
+// trained is what all cells hold together, in tokens.
+func (r *runner) trained() (tokens int64) {
 	for _, j := range r.jobs {
 		switch j.phase {
 		case finished:
-			trained += j.cell.Tokens
+			tokens += j.cell.Tokens
 		case failed:
 		default:
-			have := min(j.tokens, j.cell.Tokens)
-			trained += have
-			left += j.cell.Tokens - have
+			tokens += min(j.tokens, j.cell.Tokens)
 		}
 	}
-	return trained, left
+	return tokens
 }
 
 // summary counts what has become of the jobs.

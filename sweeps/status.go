@@ -53,9 +53,14 @@ type Status struct {
 	TrainedTokens int64        `json:"trained_tokens"`
 	PlannedFLOPs  record.Float `json:"planned_flops"`
 	// TokensPerSecond of all running members, SecondsLeft at that speed.
-	TokensPerSecond record.Float     `json:"tokens_per_second"`
-	SecondsLeft     record.Float     `json:"seconds_left"`
-	Problems        []record.Problem `json:"problems,omitempty"`
+	TokensPerSecond record.Float `json:"tokens_per_second"`
+	SecondsLeft     record.Float `json:"seconds_left"`
+	// Measured is the speed of all members as an earlier run measured it for
+	// these cells, and SecondsEstimated what is left at it; nil and NaN when
+	// nothing was measured.
+	Measured         *Placement       `json:"measured,omitempty"`
+	SecondsEstimated record.Float     `json:"seconds_estimated"`
+	Problems         []record.Problem `json:"problems,omitempty"`
 }
 
 // Finished says whether every cell of the grid is done or failed.
@@ -72,6 +77,7 @@ func (p *Plan) Status() (Status, error) {
 	s := Status{Grid: p.Name, Claim: p.Claim, Dir: p.Dir, TokensPerSecond: 0}
 	counts := make(map[record.State]int)
 	left, flops, speed := int64(0), 0.0, 0.0
+	var work []float64
 	for _, cell := range p.Cells {
 		row := rowOf(cell)
 		s.Rows = append(s.Rows, row)
@@ -81,6 +87,7 @@ func (p *Plan) Status() (Status, error) {
 		flops += float64(cell.FLOPs)
 		if row.State != record.StateDone && row.State != record.StateFailed {
 			left += cell.Tokens - row.Tokens
+			work = append(work, float64(cell.Tokens-row.Tokens)*cell.flopsPerToken())
 		}
 		if row.State == record.StateRunning && row.TokensPerSecond > 0 {
 			speed += float64(row.TokensPerSecond)
@@ -90,7 +97,12 @@ func (p *Plan) Status() (Status, error) {
 		s.Counts = append(s.Counts, Count{state, counts[state]})
 	}
 	s.PlannedFLOPs, s.TokensPerSecond = record.Float(flops), record.Float(speed)
-	s.SecondsLeft = secondsLeft(left, speed)
+	s.SecondsLeft, s.SecondsEstimated = secondsLeft(left, speed), record.Float(math.NaN())
+	if sharing, ok := p.kept(); ok {
+		if at, ok := sharing.speed(); ok {
+			s.Measured, s.SecondsEstimated = &at, record.Float(makespan(work, at.Members, float64(at.FLOPS)))
+		}
+	}
 	stale, problems, err := p.stale()
 	s.Rows, s.Problems = append(s.Rows, stale...), problems
 	return s, err

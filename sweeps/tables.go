@@ -100,6 +100,9 @@ func (s Status) WritePlan(w io.Writer) error {
 	t.SetColumnConfigs(rightAligned("#", "seed", "parameters", "steps", "tokens", "FLOPs", "tau"))
 	t.Render()
 	out.printf("\n%s\n", s.countsText())
+	if s.Measured != nil && !s.Finished() {
+		out.printf("estimated %s for what is left, at the %s that the last run measured\n", durationText(float64(s.SecondsEstimated)), s.Measured)
+	}
 	return out.err
 }
 

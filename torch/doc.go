@@ -11,6 +11,8 @@
 // operation and its shapes. What must outlive its scope leaves it through [Scope.Keep] and is
 // then closed by its new owner. [Live] counts the native handles that are out.
 //
+// [Engine] is the other way to compute: a whole training step in one crossing, over [Flat] buffers.
+//
 // The package may import cgo and record; nothing of models, configs or files. Its subpackages are
 // nn (parameters and layers), optim (AdamW), safetensors (the file format, without libtorch) and
 // torchtest (checks for tests).

@@ -8,8 +8,12 @@ import (
 
 // Flat is a one-dimensional buffer that lives until Close: parameters, gradients and moments lie in
 // such buffers, one behind the other, and are read and written by range.
+//
+// A buffer counts what changes its values, so that an [Engine], which keeps copies of them, can tell
+// whether its copies are the newest: nobody who writes parameters has to remember that there is one.
 type Flat struct {
-	tensor *Tensor
+	tensor  *Tensor
+	changes uint64
 }
 
 // NewFlat makes a buffer of n zeros, float32 or bfloat16.
@@ -18,7 +22,7 @@ func NewFlat(dtype DType, n int64) (*Flat, error) {
 	if err != nil {
 		return nil, wrap("NewFlat", fmt.Errorf("%d elements: %w", n, err))
 	}
-	return &Flat{newTensor(r)}, nil
+	return &Flat{tensor: newTensor(r)}, nil
 }
 
 // NewFlatOn is NewFlat in a CUDA device's memory, or on the host for CPU.
@@ -30,7 +34,7 @@ func NewFlatOn(device int, dtype DType, n int64) (*Flat, error) {
 	if err != nil {
 		return nil, wrap("NewFlatOn", fmt.Errorf("%d elements on cuda:%d: %w", n, device, err))
 	}
-	return &Flat{newTensor(r)}, nil
+	return &Flat{tensor: newTensor(r)}, nil
 }
 
 // Close frees the buffer; views of it stay valid until they are closed.
@@ -46,11 +50,15 @@ func (f *Flat) Read(offset int64, data []float32) error {
 
 // Write overwrites the elements from offset on.
 func (f *Flat) Write(offset int64, data []float32) error {
+	f.changes++
 	return wrap("Flat.Write", cgo.WriteFloat32(f.tensor.handle, offset, data))
 }
 
 // Zero sets every element to 0.
-func (f *Flat) Zero() error { return wrap("Flat.Zero", cgo.Fill(f.tensor.handle, 0)) }
+func (f *Flat) Zero() error {
+	f.changes++
+	return wrap("Flat.Zero", cgo.Fill(f.tensor.handle, 0))
+}
 
 // Norm is the Euclidean norm, the same for any number of threads.
 func (f *Flat) Norm() (float64, error) {
@@ -60,6 +68,7 @@ func (f *Flat) Norm() (float64, error) {
 
 // RoundTo writes the bfloat16 copy of a float32 buffer.
 func (f *Flat) RoundTo(copy16 *Flat) error {
+	copy16.changes++
 	return wrap("Flat.RoundTo", cgo.FlatRound(f.tensor.handle, copy16.tensor.handle))
 }
 
@@ -100,6 +109,9 @@ func AdamWStep(params, grads, m, v, copy16 *Flat, segments []Segment, o AdamW) e
 	var rounded cgo.Tensor
 	if copy16 != nil {
 		rounded = copy16.tensor.handle
+	}
+	for _, f := range []*Flat{params, m, v} {
+		f.changes++
 	}
 	return wrap("AdamWStep", cgo.AdamWStep(params.tensor.handle, grads.tensor.handle,
 		m.tensor.handle, v.tensor.handle, rounded, segments, o))

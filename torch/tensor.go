@@ -94,5 +94,5 @@ func dtypeName(d DType) string {
 	}
 }
 
-// Live counts the native tensor handles of the process that have not been freed.
+// Live counts the native handles of the process, tensors and engines, that have not been freed.
 func Live() int64 { return cgo.Live() }

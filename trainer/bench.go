@@ -6,12 +6,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"time"
 
 	"plasticity/config"
 	"plasticity/data"
+	"plasticity/model"
 	"plasticity/record"
+	"plasticity/torch"
 	"plasticity/torch/nn"
 	"plasticity/torch/safetensors"
 )
@@ -38,6 +39,30 @@ func NewBench(c config.Run) (*Bench, error) {
 	return &Bench{Config: r, stepper: stepper, random: rand.New(rand.NewPCG(1, 2))}, nil
 }
 
+// FreshModel is the model of a config with random weights, to compute with in float32 and not to train. It starts libtorch
+// with these threads, 0 being all cores. The caller closes it.
+func FreshModel(c config.Run, threads int) (*model.Transformer, error) {
+	r, err := c.Resolve(config.DataFacts{Vocab: c.Model.Vocab})
+	if err != nil {
+		return nil, err
+	}
+	if err := torch.Check(); err != nil {
+		return nil, err
+	}
+	if err := torch.SetThreads(ThreadsOr(threads)); err != nil {
+		return nil, err
+	}
+	m, err := model.New(r.Model, torch.Float32, nn.Inference)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Initialize(r.Seed); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
 // Close frees the model.
 func (b *Bench) Close() { b.stepper.Close() }
 
@@ -57,39 +82,52 @@ func (b *Bench) Device() (DeviceUse, error) {
 	return DeviceUse{Name: "cpu"}, nil
 }
 
-// Run makes n steps and returns each one's seconds, with reading its batch, and loss. Where the stepper allows it the
-// next step is started before the last one is read, as training does, and a step's seconds are those between results.
-func (b *Bench) Run(n int) (seconds, losses []float64, err error) {
-	start := time.Now()
-	took := func(r StepResult) {
-		now := time.Now()
-		seconds, losses = append(seconds, now.Sub(start).Seconds()), append(losses, r.Loss)
-		start = now
+// BenchStep is one timed step. Seconds have making its batch in them, BatchSeconds are that part alone.
+type BenchStep struct {
+	StepResult
+	Began                 time.Time
+	Seconds, BatchSeconds float64
+}
+
+// Run makes n steps. Where the stepper allows it the next step is started before the last one is read, as training
+// does, and a step's seconds are those between results.
+func (b *Bench) Run(n int) ([]BenchStep, error) {
+	if p, ok := b.stepper.(pipelined); ok {
+		return b.runAhead(p, n)
 	}
-	p, ok := b.stepper.(pipelined)
-	for i := range n {
-		var r StepResult
-		switch {
-		case !ok:
-			r, err = b.stepper.Step(context.Background(), b.next(), b.update())
-			b.done++
-		case i == 0:
-			err = b.launch(p)
-			fallthrough
-		default:
-			if err == nil && i+1 < n {
-				err = b.launch(p)
-			}
-			if err == nil {
-				r, err = p.Wait()
-			}
-		}
+	steps := make([]BenchStep, 0, n)
+	for range n {
+		began := time.Now()
+		batch := b.next()
+		ready := time.Since(began)
+		r, err := b.stepper.Step(context.Background(), batch, b.update())
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		took(r)
+		steps = append(steps, BenchStep{StepResult: r, Began: began, Seconds: time.Since(began).Seconds(), BatchSeconds: ready.Seconds()})
+		b.done++
 	}
-	return seconds, losses, nil
+	return steps, nil
+}
+
+func (b *Bench) runAhead(p pipelined, n int) ([]BenchStep, error) {
+	steps := make([]BenchStep, 0, n)
+	began := time.Now()
+	for i := range n {
+		for launched := i + min(i, 1); launched < min(i+2, n); launched++ {
+			if err := b.launch(p); err != nil {
+				return nil, err
+			}
+		}
+		r, err := p.Wait()
+		if err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		steps = append(steps, BenchStep{StepResult: r, Began: began, Seconds: now.Sub(began).Seconds()})
+		began = now
+	}
+	return steps, nil
 }
 
 func (b *Bench) update() Update {
@@ -151,30 +189,4 @@ func (b *Bench) randomBatch() data.Batch {
 		out.Inputs[i], out.Targets[i] = b.random.Int32N(int32(b.Config.Model.Vocab)), b.random.Int32N(int32(b.Config.Model.Vocab))
 	}
 	return out
-}
-
-// Result sums timed steps up.
-func (b *Bench) Result(seconds []float64) BenchResult {
-	sorted := slices.Sorted(slices.Values(seconds))
-	median := sorted[len(sorted)/2]
-	_, causal := b.Config.Model.FLOPsPerToken()
-	rate := float64(b.Config.TokensPerStep) / median
-	return BenchResult{
-		Best: sorted[0], Median: median, TokensPerSecond: rate, GFLOPS: rate * causal / 1e9,
-	}
-}
-
-// BenchResult is what a bench measured.
-type BenchResult struct {
-	Best, Median    float64 // seconds of a step
-	TokensPerSecond float64 // at the median
-	GFLOPS          float64 // causal count, at the median
-}
-
-// CheckSteps refuses a number of steps that cannot be timed.
-func CheckSteps(steps, warmup int) error {
-	if steps < 1 || warmup < 0 {
-		return record.Fail(record.Usage, "--steps %d --warmup %d: at least one step, and no negative warm-up", steps, warmup)
-	}
-	return nil
 }

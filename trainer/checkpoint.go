@@ -36,6 +36,7 @@ type state struct {
 	Chain    chain  `json:"chain"` // hash over the batches, losses and norms of all steps so far
 	Threads  int    `json:"threads"`
 	CPU      string `json:"cpu"`
+	ISA      string `json:"isa,omitempty"` // of the engine's kernels
 	Libtorch string `json:"libtorch"`
 }
 
@@ -137,7 +138,7 @@ func (t *training) write(d *record.CheckpointDir) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(state{
 			Step: t.step, Updates: t.stepper.Updates(), Tokens: t.step * t.config.TokensPerStep, RunID: t.id, Chain: t.chain,
-			Threads: Threads(t.config.Run), CPU: t.native.CPU, Libtorch: t.native.Libtorch,
+			Threads: Threads(t.config.Run), CPU: t.native.CPU, ISA: t.stepper.ISA(), Libtorch: t.native.Libtorch,
 		})
 	})
 }

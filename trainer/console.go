@@ -54,17 +54,29 @@ func columnsOf(out io.Writer) int {
 }
 
 // start says what is about to be trained, and from which step on.
-func (c *console) start(dir string, from int64) {
+func (c *console) start(dir string, from int64, how string) {
 	if c == nil {
 		return
 	}
 	c.started, c.from = time.Now(), from
 	m := c.config.Model
-	c.message("%s: %s parameters, %s tokens in %d steps, %s, in %s", modelName(m),
-		count(m.Parameters()), count(c.config.TokensTotal), c.config.Steps, decayText(c.config), dir)
+	c.message("%s: %s parameters, %s tokens in %d steps, %s, %s, in %s", modelName(m),
+		count(m.Parameters()), count(c.config.TokensTotal), c.config.Steps, decayText(c.config), how, dir)
 	if c.from > 0 {
 		c.message("going on from step %d", c.from)
 	}
+}
+
+// stepText says which step trains, on what: engine (amx, bf16, 2 threads).
+func stepText(name, isa, precision string, threads int) string {
+	parts := []string{precision, fmt.Sprintf("%d threads", threads)}
+	if threads == 1 {
+		parts[1] = "1 thread"
+	}
+	if isa != "" {
+		parts = append([]string{isa}, parts...)
+	}
+	return fmt.Sprintf("%s (%s)", name, strings.Join(parts, ", "))
 }
 
 // decayText is the weight decay with its timescale.

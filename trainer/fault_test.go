@@ -18,6 +18,7 @@ import (
 
 	"plasticity/config"
 	"plasticity/data"
+	"plasticity/eval"
 	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch"
@@ -35,7 +36,7 @@ type arithmetic struct {
 func newArithmetic(config.Resolved) (Stepper, error) {
 	r := nn.NewRegistry()
 	r.Declare("weight", nn.Init{Constant: 1}, 8)
-	if err := r.Build(torch.Float32); err != nil {
+	if err := r.Build(torch.Float32, nn.Training); err != nil {
 		return nil, err
 	}
 	return &arithmetic{registry: r}, r.Initialize(1)
@@ -46,6 +47,8 @@ func (a *arithmetic) Registry() *nn.Registry    { return a.registry }
 func (a *arithmetic) Updates() int64            { return a.updates }
 func (a *arithmetic) SetUpdates(n int64)        { a.updates = n }
 func (a *arithmetic) Groups() []optim.Group     { return nil }
+func (a *arithmetic) ISA() string               { return "" }
+func (a *arithmetic) Scorer() eval.Scorer       { return nil }
 func (a *arithmetic) Model() *model.Transformer { return nil }
 func (a *arithmetic) Close()                    { a.registry.Close() }
 

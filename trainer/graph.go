@@ -7,6 +7,7 @@ import (
 
 	"plasticity/config"
 	"plasticity/data"
+	"plasticity/eval"
 	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch"
@@ -21,6 +22,7 @@ type graph struct {
 	adam     *optim.AdamW // groups, and the count of updates
 	graph    *torch.Graph
 	device   int
+	context  int
 	hardware string // what decides the bits: the device and the implementation of attention
 	planned  torch.GraphMemory
 	flying   int64 // steps on their way
@@ -49,7 +51,7 @@ type graphChoice struct {
 }
 
 func buildGraph(c config.Resolved, device int, choice graphChoice) (*graph, error) {
-	g := &graph{registry: nn.NewRegistry(), device: device}
+	g := &graph{registry: nn.NewRegistry(), device: device, context: c.Model.Context}
 	model.Declare(g.registry, c.Model)
 	if err := g.build(c, choice); err != nil {
 		g.Close()
@@ -69,7 +71,7 @@ func (g *graph) build(c config.Resolved, choice graphChoice) error {
 	if err := g.plan(&o, choice.recompute); err != nil {
 		return err
 	}
-	if err := g.registry.BuildOn(g.device, torch.BFloat16); err != nil {
+	if err := g.registry.BuildOn(g.device, torch.BFloat16, nn.Training); err != nil {
 		return err
 	}
 	if err := g.fill(c); err != nil {
@@ -136,7 +138,7 @@ func (g *graph) fill(c config.Resolved) error {
 	if c.Init == "" {
 		return g.registry.Initialize(c.Seed)
 	}
-	m, err := model.New(c.Model, torch.Float32)
+	m, err := model.New(c.Model, torch.Float32, nn.Inference)
 	if err != nil {
 		return err
 	}
@@ -212,12 +214,15 @@ func graphLayers(r *nn.Registry, m config.Model) ([]torch.GraphLayer, error) {
 	return layers, problem
 }
 
-func (g *graph) Name() string              { return "graph" }
+func (g *graph) Name() string              { return stepGraph }
 func (g *graph) Registry() *nn.Registry    { return g.registry }
 func (g *graph) Updates() int64            { return g.adam.Updates() }
 func (g *graph) SetUpdates(n int64)        { g.adam.SetUpdates(n) }
 func (g *graph) Groups() []optim.Group     { return g.adam.Groups() }
-func (g *graph) Model() *model.Transformer { return nil } // summedLoss evaluates
+func (g *graph) ISA() string               { return "" }
+func (g *graph) Scorer() eval.Scorer       { return g }
+func (g *graph) Context() int              { return g.context }
+func (g *graph) Model() *model.Transformer { return nil } // the weights are on the device
 func (g *graph) deviceName() string        { return fmt.Sprintf("cuda:%d", g.device) }
 
 // Close frees the buffers; a step on its way is waited for.
@@ -266,8 +271,8 @@ func (g *graph) Wait() (StepResult, error) {
 	return out, finite(out)
 }
 
-// summedLoss adds up the losses of a batch's tokens with the current weights.
-func (g *graph) summedLoss(b data.Batch) (float64, error) { return g.graph.Loss(b.Inputs, b.Targets) }
+// SummedLoss adds up the losses of a batch's tokens with the current weights.
+func (g *graph) SummedLoss(b data.Batch) (float64, error) { return g.graph.Loss(b.Inputs, b.Targets) }
 
 // DeviceUse is what a stepper's device is and holds.
 type DeviceUse struct {

@@ -136,17 +136,6 @@ func onDevice(t *testing.T, sets []string, choice graphChoice, batches []data.Ba
 	return out, use
 }
 
-// distance is the relative distance in the Euclidean norm.
-func distance(got, want []float32) float64 {
-	var above, below float64
-	for i := range want {
-		d := float64(got[i]) - float64(want[i])
-		above += d * d
-		below += float64(want[i]) * float64(want[i])
-	}
-	return math.Sqrt(above / math.Max(below, 1e-60))
-}
-
 // The step on the GPU is as near to the reference in float32 as the reference in bfloat16 is: losses and norms of
 // some steps, the gradient of every parameter, the values in the end.
 func TestGraph_MatchesTheReference(t *testing.T) {
@@ -331,7 +320,7 @@ func TestGraph_SummedLoss(t *testing.T) {
 		b := randomBatches(c, 1)[0]
 		tokens := c.Batch.MicroSequences * c.Model.Context
 		b = data.Batch{Inputs: b.Inputs[:tokens], Targets: b.Targets[:tokens]}
-		got, err := g.summedLoss(b)
+		got, err := g.SummedLoss(b)
 		if err != nil {
 			t.Fatal(err)
 		}

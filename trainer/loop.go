@@ -105,16 +105,11 @@ func (t *training) publish(e StepEvent) error {
 // evaluate measures the validation loss on the same windows every time; nothing of the training
 // stream moves.
 func (t *training) evaluate(ctx context.Context) (*Evaluation, error) {
-	var loss eval.LossResult
-	var err error
-	tokens, sequences := t.config.Eval.Tokens, t.config.Batch.MicroSequences
-	if g, ok := t.stepper.(*graph); ok && t.val != nil {
-		loss, err = eval.LossBy(ctx, g.summedLoss, t.config.Model.Context, t.val, tokens, sequences)
-	} else if t.val == nil || t.stepper.Model() == nil {
+	scorer := t.stepper.Scorer()
+	if t.val == nil || scorer == nil {
 		return nil, nil //nolint:nilnil // no validation is not an error
-	} else {
-		loss, err = eval.Loss(ctx, t.stepper.Model(), t.val, tokens, sequences)
 	}
+	loss, err := eval.Loss(ctx, scorer, t.val, t.config.Eval.Tokens, t.config.Batch.MicroSequences)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (t *training) observe() error {
 			t.console.message("metrics at http://%s/metrics", t.server.address)
 		}
 	}
-	t.console.start(t.dir, t.step)
+	t.console.start(t.dir, t.step, stepText(t.stepper.Name(), t.stepper.ISA(), t.config.Precision, Threads(t.config.Run)))
 	t.observer = append(t.observer, t.console)
 	return nil
 }

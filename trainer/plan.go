@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -26,8 +25,10 @@ type Plan struct {
 	Epochs        float64        `json:"epochs"` // passes over the training data
 	WeightDecay   float64        `json:"weight_decay"`
 	Tau           record.Float   `json:"tau"`
-	FLOPsFull     float64        `json:"flops_full"`   // 6·N + 12·L·d·s a token
-	FLOPsCausal   float64        `json:"flops_causal"` // 6·N + 6·L·d·s a token
+	FLOPsFull     float64        `json:"flops_full"`    // 6·N + 12·L·d·s a token
+	FLOPsCausal   float64        `json:"flops_causal"`  // 6·N + 6·L·d·s a token
+	Step          string         `json:"step"`          // reference | engine | graph
+	ISA           string         `json:"isa,omitempty"` // of the engine's kernels
 	Memory        Memory         `json:"memory"`
 	Disk          int64          `json:"disk_bytes"` // checkpoints kept, and one being written
 	DiskFree      int64          `json:"disk_free_bytes"`
@@ -35,6 +36,7 @@ type Plan struct {
 	StepSeconds   float64        `json:"step_seconds"`
 	Estimate      string         `json:"estimate"`       // measured: by steps made now; product: from the rate below; none
 	ProductGFLOPS float64        `json:"product_gflops"` // of a large matrix product, measured now in the run's precision
+	Precision     string         `json:"precision"`
 	Threads       int            `json:"threads"`
 	Device        string         `json:"device"`
 	DecayGroups   []PlannedGroup `json:"decay_groups"`
@@ -43,8 +45,8 @@ type Plan struct {
 
 // Memory is an estimate in bytes.
 type Memory struct {
-	State       int64 `json:"state"`       // values, gradients, moments, rounded copy
-	Activations int64 `json:"activations"` // of one micro-batch
+	State       int64 `json:"state"`       // values, moments; for the reference gradients and the rounded copy, too
+	Activations int64 `json:"activations"` // of one micro-batch; for the engine everything that it takes besides the state
 }
 
 // PlannedGroup says which parameters decay by how much.
@@ -87,14 +89,21 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	chosen, err := chooseStep(c, at, torch.EngineISA)
+	if err != nil {
+		return Plan{}, err
+	}
 	p := Plan{
 		ID: r.ID(facts, parent.identity), Model: modelName(r.Model), Parameters: r.Model.Parameters(), Steps: r.Steps, Tokens: r.TokensTotal,
 		TPP: float64(r.TokensTotal) / float64(r.Model.Parameters()), Epochs: float64(r.TokensTotal) / float64(facts.TrainTokens),
-		WeightDecay: r.WeightDecay, Tau: record.Float(r.Tau), Threads: Threads(c), Device: "cpu", Memory: memory(r),
+		WeightDecay: r.WeightDecay, Tau: record.Float(r.Tau), Precision: c.Precision, Threads: Threads(c), Device: "cpu", Step: chosen.name(), ISA: chosen.isa,
 		Disk: checkpointBytes(r.Model.Parameters()) * int64(r.Checkpoint.Keep+1), Data: facts.Source,
 	}
 	full, causal := r.Model.FLOPsPerToken()
 	p.FLOPsFull, p.FLOPsCausal = full*float64(p.Tokens), causal*float64(p.Tokens)
+	if p.Memory, err = chosen.memory(r); err != nil {
+		return Plan{}, err
+	}
 	if p.DecayGroups, err = plannedGroups(r); err != nil {
 		return Plan{}, err
 	}
@@ -173,11 +182,15 @@ func timeStep(r config.Resolved) (float64, error) {
 	}
 	defer stepper.Close()
 	b := &Bench{Config: r, stepper: stepper, random: rand.New(rand.NewPCG(1, 2))}
-	seconds, _, err := b.Run(4)
+	steps, err := b.Run(4)
 	if err != nil {
 		return 0, err
 	}
-	return slices.Min(seconds[1:]), nil
+	best := steps[1].Seconds
+	for _, s := range steps[2:] {
+		best = min(best, s.Seconds)
+	}
+	return best, nil
 }
 
 // plannedGroups assigns parameters to decay groups without allocating them.
@@ -199,9 +212,18 @@ func plannedGroups(c config.Resolved) ([]PlannedGroup, error) {
 	return out, nil
 }
 
-// memory counts what a step holds: four float32 buffers and the rounded copy; and for a
-// micro-batch, what autograd keeps of each layer, with the largest chunk of logits.
-func memory(c config.Resolved) Memory {
+// memory counts what a step holds.
+func (o choice) memory(c config.Resolved) (Memory, error) {
+	if !o.engine {
+		return referenceMemory(c), nil
+	}
+	more, err := torch.EngineBytes(model.EngineModel(c.Model), engineOptions(c, o.isa))
+	return Memory{State: 12 * c.Model.Parameters(), Activations: more}, err
+}
+
+// referenceMemory is four float32 buffers and the rounded copy; and for a micro-batch, what autograd
+// keeps of each layer, with the largest chunk of logits.
+func referenceMemory(c config.Resolved) Memory {
 	m := c.Model
 	perValue := int64(16)
 	element := int64(4)
@@ -228,7 +250,8 @@ func (p Plan) Write(w io.Writer) error {
 		row("  "+g.Name, "%g over %s elements: %s", g.WeightDecay, count(g.Elements), abridged(g.Parameters))
 	}
 	row("FLOPs", "%.3g full, %.3g causal", p.FLOPsFull, p.FLOPsCausal)
-	row("memory", "%s state, about %s activations", bytesText(p.Memory.State), bytesText(p.Memory.Activations))
+	row("step", "%s", stepText(p.Step, p.ISA, p.Precision, p.Threads))
+	row("memory", "%s state, about %s to compute with", bytesText(p.Memory.State), bytesText(p.Memory.Activations))
 	row("disk", "%s for checkpoints, %s free", bytesText(p.Disk), bytesText(p.DiskFree))
 	row("device", "%s", p.Device)
 	how := "steps timed now"

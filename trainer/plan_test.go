@@ -48,7 +48,7 @@ func TestMakePlan(t *testing.T) {
 	if elements != p.Parameters || names != 2*9+3 {
 		t.Errorf("groups have %d elements in %d parameters, the model %d in %d", elements, names, p.Parameters, 2*9+3)
 	}
-	if p.FLOPsFull <= p.FLOPsCausal || p.Memory.State != 16*p.Parameters || p.Disk < 36*p.Parameters || !(p.Seconds > 0) || p.Estimate != "measured" {
+	if p.FLOPsFull <= p.FLOPsCausal || p.Memory.State != 12*p.Parameters || p.Step != "engine" || p.ISA == "" || p.Disk < 36*p.Parameters || !(p.Seconds > 0) || p.Estimate != "measured" {
 		t.Errorf("plan %+v", p)
 	}
 	var text strings.Builder

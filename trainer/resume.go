@@ -128,8 +128,9 @@ func (t *training) restore() error {
 		{"libtorch", s.Libtorch, t.native.Libtorch},
 		{"threads", fmt.Sprint(s.Threads), fmt.Sprint(Threads(t.config.Run))},
 		{"step", c.Meta.Step, t.stepper.Name()},
+		{"the engine's kernels for", s.ISA, t.stepper.ISA()},
 	} {
-		if d.was != d.is {
+		if d.was != d.is && d.was != "" && d.is != "" {
 			t.warn("the checkpoint was made with %s %s, this process has %s: bits may differ from here on", d.what, d.was, d.is)
 		}
 	}

@@ -53,11 +53,17 @@ func TestTrain_ResumedAtEveryStep(t *testing.T) {
 	torchtest.NoLeaks(t)
 	prepared := corpus(t, 1)
 	for _, c := range []struct {
-		precision string
-		every     int
-	}{{"f32", 1}, {"bf16", 5}} {
-		precision := c.precision
-		sets := settings(prepared, "precision="+precision)
+		how   []string
+		every int
+	}{
+		{[]string{"precision=f32"}, 1},
+		{[]string{"precision=bf16", "threads=2"}, 5},
+		{[]string{"precision=bf16", "model.family=olmo2", "batch.micro_sequences=2"}, 7},
+		{[]string{"precision=f32", "step=reference"}, 5},
+		{[]string{"precision=bf16", "step=reference"}, 9},
+	} {
+		how := strings.Join(c.how, " ")
+		sets := settings(prepared, c.how...)
 		calm := filepath.Join(folder(t), "calm")
 		if _, err := train(t, calm, sets); err != nil {
 			t.Fatal(err)
@@ -78,12 +84,12 @@ func TestTrain_ResumedAtEveryStep(t *testing.T) {
 				t.Fatalf("resumed at step %d: %v", n, err)
 			}
 			if diff := cmp.Diff(want, outcomeOf(t, dir)); diff != "" {
-				t.Errorf("%s, resumed at step %d (-undisturbed +resumed):\n%s", precision, n, diff)
+				t.Errorf("%s, resumed at step %d (-undisturbed +resumed):\n%s", how, n, diff)
 				continue
 			}
 			equal++
 		}
-		t.Logf("%s: %d of %d resumed runs equal bit for bit: weights %.12s, moments %.12s, steps %.12s", precision, equal, tried, want.Model, want.Optimizer, want.Chain)
+		t.Logf("%s: %d of %d resumed runs equal bit for bit: weights %.12s, moments %.12s, steps %.12s", how, equal, tried, want.Model, want.Optimizer, want.Chain)
 	}
 }
 

@@ -23,15 +23,7 @@ import (
 // parameters trains a few steps and returns all values, with the losses and norms of the steps.
 func parameters(t *testing.T, sets []string, steps int) (values []float32, numbers []float64) {
 	t.Helper()
-	c := load(t, sets)
-	facts, set, _, err := openData(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := c.Resolve(facts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, set, _ := resolve(t, sets)
 	s, err := newStepper(r)
 	if err != nil {
 		t.Fatal(err)
@@ -64,11 +56,12 @@ func parameters(t *testing.T, sets []string, steps int) (values []float32, numbe
 }
 
 // Micro-batches of any size make the step of the whole batch.
-func TestReference_Accumulates(t *testing.T) {
+func TestStepper_Accumulates(t *testing.T) {
 	torchtest.NoLeaks(t)
 	prepared := corpus(t, 1)
-	for _, family := range []string{"llama2", "olmo2"} {
-		sets := settings(prepared, "model.family="+family, "batch.sequences=8", "optimizer.z_loss=1e-3")
+	for _, how := range [][]string{{"model.family=llama2"}, {"model.family=olmo2"}, {"model.family=llama2", "step=reference"}, {"model.family=olmo2", "step=reference"}} {
+		family := strings.Join(how, " ")
+		sets := append(settings(prepared, how...), "batch.sequences=8", "optimizer.z_loss=1e-3")
 		want, wantNumbers := parameters(t, sets, 5)
 		for _, micro := range []int{1, 2, 4} {
 			got, numbers := parameters(t, append(sets, fmt.Sprint("batch.micro_sequences=", micro)), 5)

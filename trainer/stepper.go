@@ -2,10 +2,12 @@ package trainer
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"plasticity/config"
 	"plasticity/data"
+	"plasticity/eval"
 	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch"
@@ -29,6 +31,8 @@ type StepResult struct {
 type Stepper interface {
 	// Name is what the record says: reference, engine, graph.
 	Name() string
+	// ISA is the instruction set of the step's own kernels; empty when they are libtorch's.
+	ISA() string
 	// Step makes one update. A loss or norm that is not finite is a NonFinite failure, with the
 	// result, and nothing has changed. A cancelled context may give the step up before its update;
 	// the error is then the context's and nothing has changed either.
@@ -40,7 +44,10 @@ type Stepper interface {
 	SetUpdates(n int64)
 	// Groups says which parameters decay by how much.
 	Groups() []optim.Group
-	// Model evaluates with the current weights; nil when there is none (tests).
+	// Scorer computes losses with the current weights; nil when there is no model (tests).
+	Scorer() eval.Scorer
+	// Model has the current weights; nil when there is none (tests). Before it computes with them, as for
+	// generation, its registry must be told to Prepare.
 	Model() *model.Transformer
 	Close()
 }
@@ -54,35 +61,107 @@ type reference struct {
 	zLoss float64
 }
 
-// newStepper makes the step that a config asks for, with fresh weights or those of config.init. It
-// starts libtorch with the config's threads.
+// choice is which implementation of the step runs.
+type choice struct {
+	gpu    bool
+	device int // with gpu: the number of the CUDA device
+	engine bool
+	isa    string // of the engine's kernels
+	why    string // why it is not the one that auto would like best; empty: it is
+}
+
+// name is what the record says.
+func (o choice) name() string {
+	if o.gpu {
+		return stepGraph
+	}
+	if o.engine {
+		return config.StepEngine
+	}
+	return config.StepReference
+}
+
+// stepGraph is the step on a GPU: what device chooses, not step.
+const stepGraph = "graph"
+
+// chooseStep settles what a config leaves to this machine. probe is torch.EngineISA, or a test's.
+func chooseStep(c config.Run, at placement, probe func(isa string) (string, error)) (choice, error) {
+	if at.device != torch.CPU {
+		return choice{gpu: true, device: at.device}, nil
+	}
+	if c.Step == config.StepReference {
+		return choice{}, nil
+	}
+	wanted := c.ISA
+	if wanted == config.ISAAuto {
+		wanted = ""
+	}
+	isa, err := probe(wanted)
+	switch {
+	case err == nil:
+		return choice{engine: true, isa: isa}, nil
+	case wanted != "":
+		return choice{}, record.Fail(record.Usage, "isa %s: this CPU does not have it, or its kernel does not grant it: set isa: auto", wanted)
+	case c.Step == config.StepEngine:
+		return choice{}, record.Fail(record.Usage, "step engine: its kernels need a CPU with AVX2: set step: auto, which takes the reference here")
+	case record.CodeOf(err) == record.OutOfMemory:
+		return choice{}, err
+	}
+	return choice{why: fmt.Sprintf("the engine needs a CPU with AVX2, so the step is the reference, several times slower (%v)", err)}, nil
+}
+
+// newStepper makes the step that a config asks for, with fresh weights or those of config.init.
 func newStepper(c config.Resolved) (Stepper, error) {
+	at, err := place(c.Run)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := chooseStep(c.Run, at, torch.EngineISA)
+	if err != nil {
+		return nil, err
+	}
+	return chosen.make(c)
+}
+
+// make builds the chosen step. It starts libtorch with the config's threads.
+func (o choice) make(c config.Resolved) (Stepper, error) {
 	if err := torch.Check(); err != nil {
 		return nil, err
 	}
-	if at, err := place(c.Run); err != nil {
-		return nil, err
-	} else if at.device != torch.CPU {
-		return newGraph(c, at.device)
+	if o.gpu {
+		return newGraph(c, o.device)
 	}
 	if err := torch.SetThreads(Threads(c.Run)); err != nil {
 		return nil, err
 	}
-	m, err := model.New(c.Model, precision(c.Run))
+	use := nn.Training
+	if o.engine {
+		use = nn.Stepping
+	}
+	m, err := model.New(c.Model, precision(c.Run), use)
 	if err != nil {
 		return nil, err
 	}
-	r, err := newReference(c, m)
-	if err == nil && c.Init == "" {
-		err = m.Initialize(c.Seed)
-	} else if err == nil {
-		err = m.LoadWeights(c.Init)
+	var s Stepper
+	if o.engine {
+		s, err = newEngine(c, m, o.isa)
+	} else {
+		s, err = newReference(c, m)
 	}
 	if err != nil {
 		m.Close()
 		return nil, err
 	}
-	return r, nil
+	if c.Init == "" {
+		err = m.Initialize(c.Seed)
+	} else {
+		err = m.LoadWeights(c.Init)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // decayGroups assigns parameters to the config's groups.
@@ -109,7 +188,9 @@ func newReference(c config.Resolved, m *model.Transformer) (*reference, error) {
 	}, nil
 }
 
-func (r *reference) Name() string              { return "reference" }
+func (r *reference) Name() string              { return config.StepReference }
+func (r *reference) ISA() string               { return "" }
+func (r *reference) Scorer() eval.Scorer       { return r.model }
 func (r *reference) Registry() *nn.Registry    { return r.model.Registry() }
 func (r *reference) Updates() int64            { return r.adam.Updates() }
 func (r *reference) SetUpdates(n int64)        { r.adam.SetUpdates(n) }

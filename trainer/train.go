@@ -14,6 +14,7 @@ import (
 	"plasticity/config"
 	"plasticity/data"
 	"plasticity/record"
+	"plasticity/torch"
 )
 
 // training is one run in progress.
@@ -42,6 +43,7 @@ type training struct {
 	digest     string             // of the config in the folder
 	checkpoint *record.Checkpoint // where the run goes on; nil: at its start
 	notes      []string           // warnings from before there was a journal for them
+	at         placement          // where it computes
 	finished   bool               // the folder holds the finished run
 
 	step      int64 // optimizer steps done
@@ -88,12 +90,12 @@ func (t *training) resolve() error {
 	if err := c.CheckTrainable(); err != nil {
 		return err
 	}
-	at, err := place(c)
-	if err != nil {
+	var err error
+	if t.at, err = place(c); err != nil {
 		return err
 	}
-	if at.note != "" {
-		t.notes = append(t.notes, at.note)
+	if t.at.note != "" {
+		t.notes = append(t.notes, t.at.note)
 	}
 	if t.facts, t.train, t.val, err = openData(c); err != nil {
 		return err
@@ -148,12 +150,23 @@ func (t *training) verify(ctx context.Context) error {
 
 // build makes the model and the step.
 func (t *training) build() error {
-	var err error
 	if t.options.NewStepper != nil {
+		var err error
 		t.stepper, err = t.options.NewStepper(t.config)
-	} else {
-		t.stepper, err = newStepper(t.config)
+		return err
 	}
+	probe := t.options.probe
+	if probe == nil {
+		probe = torch.EngineISA
+	}
+	chosen, err := chooseStep(t.config.Run, t.at, probe)
+	if err != nil {
+		return err
+	}
+	if chosen.why != "" {
+		t.notes = append(t.notes, chosen.why)
+	}
+	t.stepper, err = chosen.make(t.config)
 	return err
 }
 
@@ -198,7 +211,7 @@ func (t *training) info() record.Info {
 	info := record.Info{
 		ID: t.id, Name: c.Name, Grid: t.options.Grid, Kind: "pretrain", Seed: c.Seed, Axes: t.options.Axes,
 		Commit: t.options.Program.Commit, Dirty: t.options.Program.Dirty, Program: t.options.Program.Version,
-		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: t.native.Device, Precision: c.Precision, Step: t.stepper.Name(), Threads: Threads(c.Run),
+		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: t.native.Device, Precision: c.Precision, Step: t.stepper.Name(), ISA: t.stepper.ISA(), Threads: Threads(c.Run),
 		Started: time.Now().UTC().Format(time.RFC3339), Model: modelName(c.Model),
 		Parameters: c.Model.Parameters(), Tokens: c.TokensTotal, Steps: c.Steps, TokensPerStep: c.TokensPerStep,
 		LearningRate: record.Float(c.Optimizer.LR), WeightDecay: record.Float(c.WeightDecay), Tau: record.Float(c.Tau),

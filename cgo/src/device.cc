@@ -4,11 +4,8 @@
 #include <ATen/Version.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
-#include <cpuid.h>
 #include <malloc.h>
-#include <sys/syscall.h>
 #include <torch/csrc/api/include/torch/version.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -16,6 +13,7 @@
 #include <limits>
 
 #include "../tgo_stamp.h"
+#include "engine/features.hh"
 #include "guard.hh"
 
 namespace {
@@ -28,21 +26,6 @@ void copy_text(char (&to)[N], const std::string& from) {
   std::snprintf(to, N, "%s", from.c_str());
 }
 
-// AMX needs the CPU to have it and the kernel to grant its 8 KiB of tile state to this process.
-bool has_amx_bf16() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & (1U << 22)) == 0) {
-    return false;
-  }
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
-bool has_avx512_bf16() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1U << 5)) != 0;
-}
-
 }  // namespace
 
 const char* tgo_stamp() noexcept { return TGO_STAMP; }
@@ -53,10 +36,11 @@ tgo_status tgo_describe(tgo_info* out) noexcept {
     copy_text(info.torch_version, TORCH_VERSION);
     copy_text(info.cpu_capability, at::get_cpu_capability());
     info.threads = at::get_num_threads();
-    info.avx2 = __builtin_cpu_supports("avx2") != 0;
-    info.avx512 = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0;
-    info.avx512_bf16 = has_avx512_bf16();
-    info.amx_bf16 = has_amx_bf16();
+    const tgo::engine::Features f = tgo::engine::features();
+    info.avx2 = f.avx2;
+    info.avx512 = f.avx512;
+    info.avx512_bf16 = f.avx512_bf16;
+    info.amx_bf16 = f.amx_bf16;
     *out = info;
   });
 }

@@ -78,6 +78,10 @@ void fail_if_armed() {
   }
 }
 
+void count_handles(int64_t change) noexcept {
+  live_handles.fetch_add(change, std::memory_order_relaxed);
+}
+
 void give(at::Tensor value, tgo_out* out) {
   TORCH_CHECK(value.dim() <= TGO_MAX_RANK, "a tensor of rank ", value.dim(), " cannot cross");
   out->dtype = dtype_of(value.scalar_type());
@@ -86,7 +90,7 @@ void give(at::Tensor value, tgo_out* out) {
     out->dims[i] = value.size(i);
   }
   out->tensor = new tgo_tensor{std::move(value)};
-  live_handles.fetch_add(1, std::memory_order_relaxed);
+  count_handles(1);
 }
 
 at::ScalarType type_of(int32_t dtype) {
@@ -131,7 +135,7 @@ void tgo_tensors_free(tgo_tensor** tensors, int64_t count) noexcept {
     if (tensors[i] != nullptr) {
       delete tensors[i];
       tensors[i] = nullptr;
-      tgo::live_handles.fetch_sub(1, std::memory_order_relaxed);
+      tgo::count_handles(-1);
     }
   }
 }

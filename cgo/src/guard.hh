@@ -38,6 +38,9 @@ tgo_status guard(Body&& body) noexcept {
 template <class Body>
 tgo_status guard_op(int32_t grad, tgo_out* out, Body&& body);
 
+// Counts handles that were handed out, or with a negative change came back (tgo_live).
+void count_handles(int64_t change) noexcept;
+
 // Hands a tensor to the caller: allocates the handle, counts it and fills in its shape.
 void give(at::Tensor value, tgo_out* out);
 

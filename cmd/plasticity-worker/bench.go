@@ -4,34 +4,35 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
 	"plasticity/cmd/internal/request"
 	"plasticity/config"
 	"plasticity/record"
+	"plasticity/torch"
 	"plasticity/trainer"
 )
 
-// What a bench can be asked for: steps timed at once, or a few whenever a line on standard input asks,
-// so that two programs can be measured in turns on one machine.
-const (
-	benchTrain = "train"
-	benchServe = "serve"
-)
+// benchSize is the size of the products that a bench times.
+const benchSize = 2048
 
-// bench times training steps.
+// bench makes a process whose speed somebody else measures.
 func bench(r request.Bench, s streams) error {
-	if r.What != benchTrain && r.What != benchServe {
-		return record.Fail(record.Usage, "bench %q: train or serve", r.What)
+	switch r.What {
+	case request.BenchServe:
+		return benchTraining(r, s)
+	case request.BenchGenerate:
+		return benchGeneration(r, s)
+	default:
+		return record.Fail(record.Usage, "bench %q: %s or %s", r.What, request.BenchServe, request.BenchGenerate)
 	}
-	if r.What == benchTrain {
-		if err := trainer.CheckSteps(r.Steps, r.Warmup); err != nil {
-			return err
-		}
-	}
+}
+
+// benchTraining serves training steps.
+func benchTraining(r request.Bench, s streams) error {
 	c, err := config.Load(config.LoadOptions{File: r.Config, Sets: r.Sets, Env: r.Env})
 	if err != nil {
 		return err
@@ -41,54 +42,27 @@ func bench(r request.Bench, s streams) error {
 		return err
 	}
 	defer b.Close()
+	if err := prepareServing(b, r); err != nil {
+		return err
+	}
+	info, err := torch.Describe()
+	if err != nil {
+		return err
+	}
 	use, err := b.Device()
 	if err != nil {
 		return err
 	}
-	facts := request.BenchResult{
-		Name: c.Name, Step: b.StepName(), Precision: c.Precision, Device: use.Name, Threads: trainer.Threads(c),
-		Parameters: b.Config.Model.Parameters(), TokensPerStep: b.Config.TokensPerStep,
+	full, causal := b.Config.Model.FLOPsPerToken()
+	ready := request.BenchReady{
+		Name: c.Name, Step: b.StepName(), Precision: c.Precision, Device: use.Name, Hardware: use.Hardware, CPU: trainer.InstructionSet(info), Threads: trainer.Threads(c),
+		Parameters: b.Config.Model.Parameters(), TokensPerStep: b.Config.TokensPerStep, FLOPsFull: record.Float(full), FLOPsCausal: record.Float(causal),
 	}
-	if r.What == benchServe {
-		if err := prepareServing(b, r); err != nil {
-			return err
-		}
-		return serve(b, facts, s)
-	}
-	if _, _, err := b.Run(r.Warmup); err != nil {
-		return err
-	}
-	seconds, _, err := b.Run(r.Steps)
-	if err != nil {
-		return err
-	}
-	out := summed(b, facts, seconds)
-	if r.JSON {
-		return reply(s, out)
-	}
-	fmt.Fprintf(s.out, "%s, %s %s, %d threads: %.2f ms a step (median of %d, best %.2f), %.0f tokens/s, %.1f GFLOP/s\n",
-		out.Name, out.Step, out.Precision, out.Threads, float64(out.StepMSMedian), out.Steps, float64(out.StepMSBest), float64(out.TokensPerSecond), float64(out.GFLOPS))
-	return nil
-}
-
-// summed completes a result with the seconds of its steps.
-func summed(b *trainer.Bench, facts request.BenchResult, seconds []float64) request.BenchResult {
-	got := b.Result(seconds)
-	facts.Steps = len(seconds)
-	facts.StepMSBest, facts.StepMSMedian = record.Float(got.Best*1e3), record.Float(got.Median*1e3)
-	facts.TokensPerSecond, facts.GFLOPS = record.Float(got.TokensPerSecond), record.Float(got.GFLOPS)
-	if use, err := b.Device(); err == nil && use.Hardware != "" {
-		facts.Hardware, facts.Launch = use.Hardware, use.Launch
-		facts.DevicePeakBytes, facts.DeviceReservedBytes, facts.DevicePlannedBytes = use.PeakBytes, use.ReservedBytes, use.PlannedBytes
-	}
-	return facts
-}
-
-// turn is the answer to "go N": the result of these steps, and each one's milliseconds and loss.
-type turn struct {
-	request.BenchResult
-	StepMS []record.Float `json:"step_ms"`
-	Losses []record.Float `json:"losses"`
+	return serve(s, ready, map[string]answerer{
+		"go":       func(n int) (any, error) { return trainTurn(b, n) },
+		"profile":  func(n int) (any, error) { return profileTurn(b, n) },
+		"products": func(n int) (any, error) { return timeProducts(ready.Threads, n) },
+	})
 }
 
 // prepareServing gives the contenders of a comparison the same tokens and the same start.
@@ -109,13 +83,79 @@ func prepareServing(b *trainer.Bench, r request.Bench) error {
 	return record.WriteFileAtomic(record.OS(), r.Weights, file.Bytes())
 }
 
+func trainTurn(b *trainer.Bench, n int) (request.BenchTurn, error) {
+	steps, err := b.Run(n)
+	if err != nil {
+		return request.BenchTurn{}, err
+	}
+	var out request.BenchTurn
+	for _, s := range steps {
+		out.StepMS, out.Losses = append(out.StepMS, record.Float(s.Seconds*1e3)), append(out.Losses, record.Float(s.Loss))
+		out.GradNorms = append(out.GradNorms, record.Float(s.GradNorm))
+	}
+	out.PeakMiB = peakMiB()
+	use, err := b.Device()
+	out.Launch, out.DevicePeakBytes, out.DeviceReservedBytes, out.DevicePlannedBytes = use.Launch, use.PeakBytes, use.ReservedBytes, use.PlannedBytes
+	return out, err
+}
+
+func profileTurn(b *trainer.Bench, n int) (request.BenchProfile, error) {
+	_, spans, inside, err := b.Profile(n)
+	out := request.BenchProfile{Inside: inside, Spans: make([]request.Span, len(spans))}
+	for i, s := range spans {
+		out.Spans[i] = request.Span(s)
+	}
+	return out, err
+}
+
+// timeProducts measures what libtorch's products reach with one thread and with all.
+func timeProducts(threads, repeats int) (request.Products, error) {
+	out := request.Products{Size: benchSize}
+	for n := 1; ; n = threads {
+		if err := torch.SetThreads(n); err != nil {
+			return out, err
+		}
+		for _, p := range []struct {
+			name  string
+			dtype torch.DType
+		}{{"f32", torch.Float32}, {"bf16", torch.BFloat16}} {
+			rate, err := torch.ProductGFLOPS(p.dtype, benchSize, repeats)
+			if err != nil {
+				return out, err
+			}
+			out.Rates = append(out.Rates, request.Product{Precision: p.name, Threads: n, GFLOPS: record.Float(rate)})
+		}
+		if n == threads {
+			return out, nil
+		}
+	}
+}
+
+// peakMiB is the most resident memory that this process had, where the kernel says it.
+func peakMiB() record.Float {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, _ := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64) // 0 for what is no number
+			return record.Float(kib / 1024)
+		}
+	}
+	return 0
+}
+
 // maxTurn bounds the steps of one turn.
 const maxTurn = 1 << 20
 
-// serve says that it is ready with a line of facts, then answers each line "go N" with a turn, until
-// "quit" or the end of the input.
-func serve(b *trainer.Bench, facts request.BenchResult, s streams) error {
-	if err := reply(s, facts); err != nil {
+// answerer makes the reply to a word with a number.
+type answerer func(n int) (any, error)
+
+// serve says that it is ready with a line of facts, then answers each line "WORD N" with a line, until "quit" or the end
+// of the input.
+func serve(s streams, ready request.BenchReady, answers map[string]answerer) error {
+	if err := reply(s, ready); err != nil {
 		return err
 	}
 	in := bufio.NewReader(io.LimitReader(s.in, 1<<20))
@@ -132,16 +172,12 @@ func serve(b *trainer.Bench, facts request.BenchResult, s streams) error {
 			return nil
 		}
 		n, err := strconv.Atoi(number)
-		if word != "go" || err != nil || n < 1 || n > maxTurn {
+		if answers[word] == nil || err != nil || n < 1 || n > maxTurn {
 			return record.Fail(record.Usage, "%.80q: \"go N\" with 1 to %d steps, or \"quit\"", line, maxTurn)
 		}
-		seconds, losses, err := b.Run(n)
+		out, err := answers[word](n)
 		if err != nil {
 			return err
-		}
-		out := turn{BenchResult: summed(b, facts, seconds)}
-		for i := range seconds {
-			out.StepMS, out.Losses = append(out.StepMS, record.Float(seconds[i]*1e3)), append(out.Losses, record.Float(losses[i]))
 		}
 		if err := reply(s, out); err != nil {
 			return err

@@ -26,9 +26,14 @@ func doctor(r request.Doctor, s streams) error {
 	if err := torch.SetThreads(trainer.ThreadsOr(0)); err != nil {
 		return err
 	}
+	// Without an instruction set for it there is no engine: that is an answer, too.
+	engine, err := torch.EngineISA("")
+	if err != nil && record.CodeOf(err) == record.OutOfMemory {
+		return err
+	}
 	m := request.Machine{
 		Libtorch: info.TorchVersion, LibtorchPath: loadedFrom("libtorch_cpu.so"), Shim: torch.LoadedStamp(), ShimBuilt: torch.Stamp,
-		CPU: trainer.InstructionSet(info), Threads: trainer.ThreadsOr(0),
+		CPU: trainer.InstructionSet(info), Engine: engine, Threads: trainer.ThreadsOr(0),
 	}
 	if r.Products {
 		m.ProductSize = productSize

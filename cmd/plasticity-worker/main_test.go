@@ -259,7 +259,7 @@ func TestWorker_Misuse(t *testing.T) {
 		{"no config", "train", `{"config":"/does/not/exist.yaml","resume":"auto"}`, record.Usage},
 		{"no model", "generate", `{"model":"/does/not/exist","prompt":"a","max_tokens":1,"temperature":0,"seed":0}`, record.BadData},
 		{"no tokens", "generate", `{"model":"x","prompt":"a","max_tokens":0,"temperature":0,"seed":0}`, record.Usage},
-		{"bench", "bench", `{"what":"dance","config":"","steps":1,"warmup":0}`, record.Usage},
+		{"bench", "bench", `{"what":"dance","config":""}`, record.Usage},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := exec.Command(os.Args[0], c.command, c.text)
@@ -286,27 +286,76 @@ func TestWorker_Doctor(t *testing.T) {
 	t.Logf("libtorch %s, %s, %d threads, %.0f GFLOP/s f32, %.0f GFLOP/s bf16", m.Libtorch, m.CPU, m.Threads, float64(m.F32GFLOPS), float64(m.BF16GFLOPS))
 }
 
-// A bench in turns answers every "go N" with one line, and ends with its input.
-func TestWorker_BenchInTurns(t *testing.T) {
-	c := worker(t, request.CommandBench, request.Bench{What: benchServe, Config: configFile(t, "none", 20), Sets: []string{"model.vocab=300"}})
-	c.Stdin = strings.NewReader("go 3\ngo 1\nquit\n")
+// serveLines runs a bench over these lines and returns its replies.
+func serveLines(t *testing.T, r request.Bench, lines string) []string {
+	t.Helper()
+	c := worker(t, request.CommandBench, r)
+	c.Stdin = strings.NewReader(lines)
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
 	if err := c.Run(); err != nil {
 		t.Fatalf("%v: %s", err, errs.String())
 	}
-	lines := strings.SplitAfter(strings.TrimSpace(out.String())+"\n", "\n")
-	if len(lines) != 4 {
-		t.Fatalf("%d lines: %s", len(lines)-1, out.String())
+	replies := strings.SplitAfter(strings.TrimSpace(out.String())+"\n", "\n")
+	return replies[:len(replies)-1]
+}
+
+// A bench answers every line with one line, and ends with its input.
+func TestWorker_BenchInTurns(t *testing.T) {
+	r := request.Bench{What: request.BenchServe, Config: configFile(t, "none", 20), Sets: []string{"model.vocab=300"}}
+	replies := serveLines(t, r, "go 3\ngo 1\nprofile 2\nproducts 1\nquit\ngo 1\n")
+	if len(replies) != 5 {
+		t.Fatalf("%d lines: %q", len(replies), replies)
 	}
-	ready := decode[request.BenchResult](t, lines[0])
-	first, second := decode[turn](t, lines[1]), decode[turn](t, lines[2])
-	if ready.TokensPerStep != 64 || ready.Parameters == 0 || len(first.StepMS) != 3 || len(first.Losses) != 3 || len(second.StepMS) != 1 || !(first.StepMSBest > 0) {
-		t.Errorf("got %s", out.String())
+	ready := decode[request.BenchReady](t, replies[0])
+	first, second := decode[request.BenchTurn](t, replies[1]), decode[request.BenchTurn](t, replies[2])
+	if ready.TokensPerStep != 64 || ready.Parameters == 0 || ready.Step == "" || !(ready.FLOPsFull > ready.FLOPsCausal) {
+		t.Errorf("ready: %+v", ready)
 	}
-	code, _, said := work(t, request.CommandBench, request.Bench{What: benchTrain, Config: configFile(t, "none", 20), Sets: []string{"model.vocab=300"}, Steps: 2, Warmup: 1})
-	if code != record.OK {
-		t.Errorf("bench: %d %s", code, said)
+	if len(first.StepMS) != 3 || len(first.Losses) != 3 || len(first.GradNorms) != 3 || len(second.StepMS) != 1 || !(first.StepMS[0] > 0) || !(first.GradNorms[0] > 0) {
+		t.Errorf("turns: %+v %+v", first, second)
+	}
+	profile := decode[request.BenchProfile](t, replies[3])
+	outside := 0
+	for _, s := range profile.Spans {
+		if s.Thread < 0 {
+			outside++
+		}
+		if !(s.Seconds >= 0) || !(s.Start >= 0) {
+			t.Errorf("span %+v", s)
+		}
+	}
+	if outside != 4 || !profile.Inside && len(profile.Spans) != 4 {
+		t.Errorf("profile: %+v", profile)
+	}
+	products := decode[request.Products](t, replies[4])
+	for _, p := range products.Rates {
+		if !(p.GFLOPS > 0) || p.Threads != 1 { // the config has one thread
+			t.Errorf("product: %+v", p)
+		}
+	}
+	if len(products.Rates) != 2 {
+		t.Errorf("products: %+v", products)
+	}
+}
+
+func TestWorker_BenchGenerates(t *testing.T) {
+	r := request.Bench{
+		What: request.BenchGenerate, Config: configFile(t, "none", 20), Sets: []string{"model.vocab=300"},
+		PromptTokens: 4, NewTokens: 5, Threads: 1, HF: filepath.Join(t.TempDir(), "hf"),
+	}
+	replies := serveLines(t, r, "go 2\n")
+	turn := decode[request.GenerateTurn](t, replies[1])
+	if len(turn.PrefillMS) != 2 || len(turn.DecodeMS) != 2 || !(turn.PrefillMS[0] > 0) || !(turn.DecodeMS[0] > 0) {
+		t.Errorf("got %q", replies)
+	}
+	r.Model, r.Config, r.HF = r.HF, "", ""
+	if again := decode[request.BenchReady](t, serveLines(t, r, "quit\n")[0]); again.Parameters != decode[request.BenchReady](t, replies[0]).Parameters {
+		t.Errorf("the exported model: %+v, was %q", again, replies[0])
+	}
+	r.NewTokens = 20
+	if code, _, errs := work(t, request.CommandBench, r); code != record.Usage || !strings.Contains(errs, "context of 16") {
+		t.Errorf("too many tokens: %d %s", code, errs)
 	}
 }
 

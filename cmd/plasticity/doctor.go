@@ -107,11 +107,22 @@ func (a *app) examineNative(ctx context.Context, products bool, cpu cpuFacts, d 
 		shim.State, shim.Remedy = stateMissing, "make build"
 		shim.Value = fmt.Sprintf("stamp %s, but the worker was built with %s", shortStamp(machine.Shim), shortStamp(machine.ShimBuilt))
 	}
-	findings = append(findings, shim)
+	findings = append(findings, shim, engineFinding(machine))
 	if products {
 		findings = append(findings, cpu.productFindings(machine)...)
 	}
 	return findings
+}
+
+// engineFinding says which implementation of the training step runs here.
+func engineFinding(m request.Machine) finding {
+	if m.Engine == "" {
+		return finding{
+			Name: "training step", State: stateWarning, Value: "reference: the engine's kernels need a CPU with AVX2",
+			Remedy: "train on a CPU with AVX2, AVX-512 or AMX: several times faster",
+		}
+	}
+	return finding{Name: "training step", State: stateOK, Value: "engine, with kernels for " + m.Engine}
 }
 
 func shortStamp(s string) string { return s[:min(12, len(s))] }

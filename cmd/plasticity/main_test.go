@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -76,10 +78,10 @@ func fakeSignals() {
 func fakeDoctor(stale bool) {
 	machine := map[string]any{
 		"libtorch": "2.11.0", "libtorch_path": "/somewhere/lib", "shim": "aaaabbbbccccdddd", "shim_built": "aaaabbbbccccdddd",
-		"cpu": "AVX512", "threads": runtime.GOMAXPROCS(0), "product_size": 1024, "f32_gflops": 1e6, "bf16_gflops": 1.0,
+		"cpu": "AVX512", "engine": "avx512", "threads": runtime.GOMAXPROCS(0), "product_size": 1024, "f32_gflops": 1e6, "bf16_gflops": 1.0,
 	}
 	if stale {
-		machine["shim"] = "0000000000000000"
+		machine["shim"], machine["engine"] = "0000000000000000", ""
 	}
 	text, err := json.Marshal(machine)
 	if err != nil {
@@ -91,7 +93,7 @@ func fakeDoctor(stale bool) {
 // fakeRun trains in no time.
 func fakeRun() {
 	if os.Args[1] == request.CommandBench {
-		fmt.Println(`{"tokens_per_second": 1000}`)
+		fakeBench()
 		return
 	}
 	err := fakeTrain(os.Args[2])
@@ -99,6 +101,41 @@ func fakeRun() {
 		fmt.Fprintln(os.Stderr, "error:", err)
 	}
 	os.Exit(int(record.CodeOf(err)))
+}
+
+// fakeBench serves turns of steps that take ten milliseconds, and generations.
+func fakeBench() {
+	r, err := request.Decode[request.Bench](os.Args[2])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(int(record.Usage))
+	}
+	out := json.NewEncoder(os.Stdout)
+	say := func(v any) {
+		if err := out.Encode(v); err != nil {
+			panic(err)
+		}
+	}
+	say(request.BenchReady{Name: "fake", Step: "fake", Precision: "f32", CPU: "NONE", Threads: 2, Parameters: 1000, TokensPerStep: 10, FLOPsFull: 8e6, FLOPsCausal: 7e6})
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		var word string
+		var n int
+		if _, err := fmt.Sscan(lines.Text(), &word, &n); err != nil {
+			return
+		}
+		ms := slices.Repeat([]record.Float{10}, n)
+		switch {
+		case word == "products":
+			say(request.Products{Size: 8, Rates: []request.Product{{Precision: "f32", Threads: 1, GFLOPS: 10}, {Precision: "f32", Threads: 2, GFLOPS: 16}}})
+		case word == "profile":
+			say(request.BenchProfile{Spans: []request.Span{{Part: "batch", Thread: -1, Seconds: 0.001}, {Part: "step", Thread: -1, Start: 0.001, Seconds: 0.009}}})
+		case r.What == request.BenchGenerate:
+			say(request.GenerateTurn{PrefillMS: ms, DecodeMS: ms, PeakMiB: 7})
+		default:
+			say(request.BenchTurn{StepMS: ms, Losses: ms, GradNorms: ms, PeakMiB: 7})
+		}
+	}
 }
 
 func fakeTrain(text string) error {

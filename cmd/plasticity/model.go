@@ -132,35 +132,3 @@ func newImport(a *app) *cobra.Command {
 	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder of the run to make; it must not be there yet")
 	return cmd
 }
-
-func newBench(a *app) *cobra.Command {
-	return group("bench", "Measure speed on this machine", `  plasticity bench train --config sweeps/configs/llama2-s.yaml --steps 50 --json`, newBenchTrain(a))
-}
-
-func newBenchTrain(a *app) *cobra.Command {
-	var flags configFlags
-	r := request.Bench{What: "train"}
-	cmd := &cobra.Command{
-		Use: "train", Short: "Time training steps of a configuration; leaves nothing behind",
-		Example: `  plasticity bench train --config sweeps/configs/llama2-1m.yaml --set threads=2 --steps 50 --json`,
-		Args:    noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := required(cmd, "config"); err != nil {
-				return err
-			}
-			if r.Steps < 1 || r.Warmup < 0 || r.Steps > 1<<20 || r.Warmup > 1<<20 {
-				return misuse(cmd, fmt.Errorf("--steps %d --warmup %d: want at least 1 and 0, at most %d", r.Steps, r.Warmup, 1<<20))
-			}
-			if _, err := flags.load(a); err != nil {
-				return err
-			}
-			r.Config, r.Sets, r.Env, r.Quiet = flags.file, flags.sets, a.configEnv(), a.quiet
-			return a.work(cmd.Context(), request.CommandBench, r)
-		},
-	}
-	flags.add(cmd)
-	cmd.Flags().IntVar(&r.Steps, "steps", 20, "steps to time")
-	cmd.Flags().IntVar(&r.Warmup, "warmup", 3, "steps before them")
-	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON")
-	return cmd
-}

@@ -118,6 +118,14 @@ func oneOf(cmd *cobra.Command, flag string, words ...string) error {
 	return misuse(cmd, fmt.Errorf("--%s %q: want %s", flag, value, strings.Join(words, ", ")))
 }
 
+// oneOfOr is oneOf for a flag that may be left out.
+func oneOfOr(cmd *cobra.Command, flag string, words ...string) error {
+	if !cmd.Flags().Changed(flag) {
+		return nil
+	}
+	return oneOf(cmd, flag, words...)
+}
+
 // version says which program this is: version, commit, whether it had changes, compiler and platform.
 func version() string {
 	commit, changed := build()

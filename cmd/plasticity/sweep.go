@@ -2,21 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"plasticity/cmd/internal/request"
 	"plasticity/config"
-	"plasticity/record"
 	"plasticity/sweeps"
 )
 
@@ -160,7 +155,10 @@ func newSweepRun(a *app) *cobra.Command {
 		Use: "run", Short: "Train every run of a grid that has not ended",
 		Long: `Train every run of a grid that has not ended. Finished runs are never repeated; interrupted ones continue from their
 last checkpoint. The first SIGINT or SIGTERM lets the members save and stop (exit code 75), the second kills them.
-Several processes may run the same grid: they share the runs between them.`,
+Several processes may run the same grid: they share the runs between them.
+Before it starts, members train for a moment in every way to share the cores out; the way that ends the grid first is
+taken and kept in OUT/NAME/.sweep/cores.json. The first lines say what it reaches and when the grid ends, and the end is
+corrected as runs end.`,
 		Example: `  plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --set data.train=data/sotu-512/train --set data.val=data/sotu-512/val
   plasticity sweep run --grid grid.yaml --scale laptop --jobs 4 --listen 127.0.0.1:9463`,
 		Args: noArguments,
@@ -172,7 +170,7 @@ Several processes may run the same grid: they share the runs between them.`,
 	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", 0, "members at once; 0: as many as use the cores best")
 	cmd.Flags().IntVar(&flags.retries, "retries", 3, "how often a run may fail in a row without coming further")
 	cmd.Flags().BoolVar(&flags.retryFailed, "retry-failed", false, "try runs again that are marked failed")
-	cmd.Flags().BoolVar(&flags.measure, "measure", true, "time a few steps to share out the cores; false: one thread each")
+	cmd.Flags().BoolVar(&flags.measure, "measure", true, "time some steps first, to share out the cores and to estimate the end; false: one thread each")
 	cmd.Flags().StringVar(&flags.listen, "listen", "", "serve the sweep's own metrics at host:port")
 	return cmd
 }
@@ -220,37 +218,4 @@ func (a *app) member(grid string) sweeps.CommandFunc {
 			Config: c.ConfigFile, Out: c.Dir, Resume: "auto", Listen: c.Listen, Quiet: true, Grid: grid, Axes: c.Axes,
 		})
 	}
-}
-
-// probe times a few steps of a cell with a number of threads. It leaves nothing behind.
-func (a *app) probe(ctx context.Context, c sweeps.Cell, threads int) (tokensPerSecond float64, err error) {
-	dir, err := os.MkdirTemp("", "plasticity-probe-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temporary folder harms nobody
-	text, err := c.Run.YAML()
-	if err != nil {
-		return 0, err
-	}
-	file := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		return 0, err
-	}
-	cmd, err := a.workerCommand(request.CommandBench, request.Bench{
-		What: "train", Config: file, Sets: []string{"threads=" + strconv.Itoa(threads)}, Steps: 10, Warmup: 2, JSON: true, Quiet: true,
-	})
-	if err != nil {
-		return 0, err
-	}
-	var out, complaint strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := supervise(ctx, cmd); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, strings.TrimSpace(complaint.String()))
-	}
-	var result request.BenchResult
-	if err := json.Unmarshal([]byte(out.String()), &result); err != nil {
-		return 0, record.Fail(record.Internal, "the worker's measurement cannot be read: %w", err)
-	}
-	return float64(result.TokensPerSecond), nil
 }

@@ -19,6 +19,21 @@ const (
 	buffers
 )
 
+// Use says what a registry is for, and so which buffers it has.
+type Use int
+
+// The uses of a registry.
+const (
+	Training  Use = iota // by autograd: all buffers, and in bfloat16 the rounded copy
+	Inference            // values, and in bfloat16 the rounded copy
+	Stepping             // by an engine, which has its own copies and gradients: values and moments
+)
+
+// has reports whether a registry of this use has the buffer.
+func (u Use) has(b Buffer) bool {
+	return b == Params || u == Training || u == Stepping && b != Grads
+}
+
 // Param is a named view of the flat buffers.
 type Param struct {
 	Name   string
@@ -51,6 +66,8 @@ type Registry struct {
 	byName  map[string]*Param
 	flat    [buffers]*torch.Flat
 	copy16  *torch.Flat
+	half    bool  // products run in bfloat16
+	device  int   // where the buffers lie
 	problem error // the first mistake of Declare, reported by Build
 }
 
@@ -89,42 +106,59 @@ func (r *Registry) NumParams() int64 {
 	return last.Offset + last.Len()
 }
 
-// Build lays out the buffers, all zero. With BFloat16, products use a rounded copy of the values.
-// After a failure the registry holds nothing.
-func (r *Registry) Build(precision torch.DType) error { return r.BuildOn(torch.CPU, precision) }
+// Build lays out the buffers that the use needs, all zero. With BFloat16, products use a rounded copy of
+// the values. After a failure the registry holds nothing.
+func (r *Registry) Build(precision torch.DType, use Use) error {
+	return r.BuildOn(torch.CPU, precision, use)
+}
 
 // BuildOn is Build with the buffers in the memory of a CUDA device, or on the host for torch.CPU. Read, Write,
 // Round and norms work as on the host.
-func (r *Registry) BuildOn(device int, precision torch.DType) error {
+func (r *Registry) BuildOn(device int, precision torch.DType, use Use) error {
 	if r.problem != nil {
 		return record.Fail(record.Internal, "nn: %w", r.problem)
 	}
-	if err := r.build(device, precision); err != nil {
+	if err := r.build(device, precision, use); err != nil {
 		r.Close()
 		return err
 	}
 	return nil
 }
 
-func (r *Registry) build(device int, precision torch.DType) error {
+func (r *Registry) build(device int, precision torch.DType, use Use) error {
+	r.device = device
 	var err error
-	for b := range r.flat {
+	for b := range buffers {
+		if !use.has(b) {
+			continue
+		}
 		if r.flat[b], err = torch.NewFlatOn(device, torch.Float32, r.NumParams()); err != nil {
 			return err
 		}
 	}
-	if precision == torch.BFloat16 {
-		if r.copy16, err = torch.NewFlatOn(device, torch.BFloat16, r.NumParams()); err != nil {
+	for _, p := range r.params {
+		if r.flat[Grads] != nil {
+			p.value, err = r.flat[Params].Leaf(r.flat[Grads], p.Offset, p.Shape...)
+		} else {
+			p.value, err = r.flat[Params].View(p.Offset, p.Shape...)
+		}
+		if err != nil {
 			return err
 		}
 	}
+	if r.half = precision == torch.BFloat16; r.half && use != Stepping {
+		return r.buildCopy()
+	}
+	return nil
+}
+
+// buildCopy makes the rounded copy and its views.
+func (r *Registry) buildCopy() error {
+	var err error
+	if r.copy16, err = torch.NewFlatOn(r.device, torch.BFloat16, r.NumParams()); err != nil {
+		return err
+	}
 	for _, p := range r.params {
-		if p.value, err = r.flat[Params].Leaf(r.flat[Grads], p.Offset, p.Shape...); err != nil {
-			return err
-		}
-		if r.copy16 == nil {
-			continue
-		}
 		if p.compute, err = r.copy16.View(p.Offset, p.Shape...); err != nil {
 			return err
 		}
@@ -151,11 +185,19 @@ func (r *Registry) Close() {
 	}
 }
 
-// Flat is one of the buffers as a whole.
+// Flat is one of the buffers as a whole; nil when the use of the registry does without.
 func (r *Registry) Flat(b Buffer) *torch.Flat { return r.flat[b] }
 
-// Copy16 is the rounded copy of the values, nil in float32.
+// Copy16 is the rounded copy of the values, nil where there is none.
 func (r *Registry) Copy16() *torch.Flat { return r.copy16 }
+
+// buffer is Flat, and an error where that is nil.
+func (r *Registry) buffer(b Buffer) (*torch.Flat, error) {
+	if r.flat[b] == nil {
+		return nil, record.Fail(record.Internal, "nn: this registry was built without buffer %d", b)
+	}
+	return r.flat[b], nil
+}
 
 // Read copies a parameter's stretch of a buffer out.
 func (r *Registry) Read(b Buffer, name string) ([]float32, error) {
@@ -163,8 +205,12 @@ func (r *Registry) Read(b Buffer, name string) ([]float32, error) {
 	if !ok {
 		return nil, record.Fail(record.Internal, "nn: there is no parameter %s", name)
 	}
+	f, err := r.buffer(b)
+	if err != nil {
+		return nil, err
+	}
 	data := make([]float32, p.Len())
-	return data, r.flat[b].Read(p.Offset, data)
+	return data, f.Read(p.Offset, data)
 }
 
 // Write overwrites a parameter's stretch of a buffer. After the last Write to Params, call Round.
@@ -176,10 +222,14 @@ func (r *Registry) Write(b Buffer, name string, data []float32) error {
 	if int64(len(data)) != p.Len() {
 		return record.Fail(record.Internal, "nn: %d values for parameter %s of shape %v", len(data), name, p.Shape)
 	}
-	return r.flat[b].Write(p.Offset, data)
+	f, err := r.buffer(b)
+	if err != nil {
+		return err
+	}
+	return f.Write(p.Offset, data)
 }
 
-// Round renews the bfloat16 copy from the values; in float32 there is nothing to do.
+// Round renews the bfloat16 copy from the values, where there is one.
 func (r *Registry) Round() error {
 	if r.copy16 == nil {
 		return nil
@@ -187,11 +237,34 @@ func (r *Registry) Round() error {
 	return r.flat[Params].RoundTo(r.copy16)
 }
 
+// Prepare makes the values ready for products: with Stepping, where an engine writes the values and
+// nobody renews a copy, this makes and renews it. Call it before computing with the parameters there.
+func (r *Registry) Prepare() error {
+	if r.half && r.copy16 == nil {
+		if err := r.buildCopy(); err != nil {
+			return err
+		}
+	}
+	return r.Round()
+}
+
 // ZeroGrad sets every gradient to 0.
-func (r *Registry) ZeroGrad() error { return r.flat[Grads].Zero() }
+func (r *Registry) ZeroGrad() error {
+	f, err := r.buffer(Grads)
+	if err != nil {
+		return err
+	}
+	return f.Zero()
+}
 
 // GradNorm is the Euclidean norm of all gradients together.
-func (r *Registry) GradNorm() (float64, error) { return r.flat[Grads].Norm() }
+func (r *Registry) GradNorm() (float64, error) {
+	f, err := r.buffer(Grads)
+	if err != nil {
+		return 0, err
+	}
+	return f.Norm()
+}
 
 // ParamNorm is the Euclidean norm of all values together.
 func (r *Registry) ParamNorm() (float64, error) { return r.flat[Params].Norm() }

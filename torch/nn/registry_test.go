@@ -14,7 +14,7 @@ func TestRegistry_ParametersAreViewsOfOneBuffer(t *testing.T) {
 	torchtest.NoLeaks(t)
 	r := nn.NewRegistry()
 	a, b := r.Declare("a", nn.Init{Std: 1}, 2, 3), r.Declare("b", nn.Init{Constant: 1}, 4)
-	if err := r.Build(torch.BFloat16); err != nil {
+	if err := r.Build(torch.BFloat16, nn.Training); err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
@@ -39,7 +39,7 @@ func TestRegistry_GradientsAddUpInTheBuffer(t *testing.T) {
 	torchtest.NoLeaks(t)
 	r := nn.NewRegistry()
 	table := r.Declare("table", nn.Init{Std: 1}, 3, 2)
-	if err := r.Build(torch.Float32); err != nil {
+	if err := r.Build(torch.Float32, nn.Training); err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
@@ -78,7 +78,7 @@ func TestRegistry_MistakesAreReportedByBuild(t *testing.T) {
 			torchtest.NoLeaks(t)
 			r := nn.NewRegistry()
 			declare(r)
-			if r.Build(torch.Float32) == nil {
+			if r.Build(torch.Float32, nn.Training) == nil {
 				t.Fatal("accepted")
 			}
 		})
@@ -92,7 +92,7 @@ func TestInitialize_DependsOnSeedAndNameAlone(t *testing.T) {
 		for _, name := range names {
 			r.Declare(name, nn.Init{Std: 0.02, Truncate: 3}, 5000)
 		}
-		if err := r.Build(torch.Float32); err != nil {
+		if err := r.Build(torch.Float32, nn.Training); err != nil {
 			t.Fatal(err)
 		}
 		defer r.Close()
@@ -122,5 +122,56 @@ func TestInitialize_DependsOnSeedAndNameAlone(t *testing.T) {
 	t.Logf("mean %.5f, standard deviation %.5f, largest %.4f", mean, std, top)
 	if math.Abs(mean) > 1e-3 || math.Abs(std-0.0197) > 6e-4 || top > 0.06 {
 		t.Error("not a normal of standard deviation 0.02 cut off at 3")
+	}
+}
+
+// A registry has the buffers of its use and no others; asking for those that it lacks is an error, not a crash.
+func TestRegistry_HasWhatItsUseNeeds(t *testing.T) {
+	torchtest.NoLeaks(t)
+	for _, c := range []struct {
+		use     nn.Use
+		has     []nn.Buffer
+		rounded bool
+	}{
+		{nn.Training, []nn.Buffer{nn.Params, nn.Grads, nn.ExpAvg, nn.ExpAvgSq}, true},
+		{nn.Inference, []nn.Buffer{nn.Params}, true},
+		{nn.Stepping, []nn.Buffer{nn.Params, nn.ExpAvg, nn.ExpAvgSq}, false},
+	} {
+		r := nn.NewRegistry()
+		w := r.Declare("w", nn.Init{Std: 1}, 3, 2)
+		if err := r.Build(torch.BFloat16, c.use); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Initialize(1); err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range []nn.Buffer{nn.Params, nn.Grads, nn.ExpAvg, nn.ExpAvgSq} {
+			has := slices.Contains(c.has, b)
+			_, errRead := r.Read(b, "w")
+			errWrite := r.Write(b, "w", make([]float32, 6))
+			if (r.Flat(b) != nil) != has || (errRead == nil) != has || (errWrite == nil) != has {
+				t.Errorf("use %d, buffer %d: there %v, read %v, write %v; want it there: %v", c.use, b, r.Flat(b) != nil, errRead, errWrite, has)
+			}
+		}
+		_, errNorm := r.GradNorm()
+		if errZero := r.ZeroGrad(); (errZero == nil) != (c.use == nn.Training) || (errNorm == nil) != (c.use == nn.Training) {
+			t.Errorf("use %d: gradients zeroed %v, their norm %v", c.use, errZero, errNorm)
+		}
+		if (r.Copy16() != nil) != c.rounded {
+			t.Errorf("use %d: rounded copy %v, want %v", c.use, r.Copy16() != nil, c.rounded)
+		}
+		// Prepare makes the copy of what is there now, and renews it.
+		for _, x := range []float32{1, 2} {
+			if err := r.Write(nn.Params, "w", []float32{x, x, x, x, x, x}); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Prepare(); err != nil {
+				t.Fatal(err)
+			}
+			s := torch.NewScope(torch.NoGrad)
+			torchtest.Close(t, "rounded copy", s.Float32s(w.Weight().Compute), []float32{x, x, x, x, x, x}, 0)
+			s.Close()
+		}
+		r.Close()
 	}
 }

@@ -21,7 +21,7 @@ func build(t *testing.T, precision torch.DType) *nn.Registry {
 	r.Declare("layers.0.q.weight", nn.Init{Std: 1}, 5, 5)
 	r.Declare("layers.0.norm.weight", nn.Init{Constant: 1}, 5)
 	r.Declare("head.weight", nn.Init{Std: 1}, 7, 5)
-	if err := r.Build(precision); err != nil {
+	if err := r.Build(precision, nn.Training); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)

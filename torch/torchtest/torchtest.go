@@ -7,13 +7,13 @@ import (
 	"plasticity/torch"
 )
 
-// NoLeaks fails the test when more native tensors are live at its end than now.
+// NoLeaks fails the test when more native tensors or engines are live at its end than now.
 func NoLeaks(t testing.TB) {
 	t.Helper()
 	before := torch.Live()
 	t.Cleanup(func() {
 		if after := torch.Live(); after != before {
-			t.Errorf("%d native tensors live at the end of the test, %d at its start", after, before)
+			t.Errorf("%d native handles live at the end of the test, %d at its start", after, before)
 		}
 	})
 }

@@ -23,7 +23,7 @@ const (
 	CommandEvalLoss = "eval-loss" // EvalLoss → Loss
 	CommandExport   = "export"    // Export
 	CommandImport   = "import"    // Import
-	CommandBench    = "bench"     // Bench → BenchResult
+	CommandBench    = "bench"     // Bench → lines, see BenchServe
 	CommandDoctor   = "doctor"    // Doctor → Machine
 )
 
@@ -105,43 +105,94 @@ type Import struct {
 	Quiet bool   `json:"quiet,omitempty"`
 }
 
-// Bench times training steps, without a run folder and without a trace. With What "serve" it answers lines on standard
-// input: "go N" makes N steps and is answered by a line of JSON.
+// What a bench serves. It answers lines on standard input, each with a line of JSON, so that programs can be measured in
+// turns: "go N" makes N steps or N generations (BenchTurn, GenerateTurn), "profile N" makes N steps and says where their
+// time goes (BenchProfile), "products N" times large matrix products with one and with all threads (Products), and "quit"
+// ends it, as does the end of the input. Its first line, BenchReady, says that it is ready.
+const (
+	BenchServe    = "serve"    // training steps of a configuration, without a run folder and without a trace
+	BenchGenerate = "generate" // greedy continuations of random prompts by Model, or by random weights of a configuration
+)
+
+// Bench starts a process whose speed is measured.
 type Bench struct {
-	What   string   `json:"what"` // train | serve
+	What   string   `json:"what"` // serve | generate
 	Config string   `json:"config"`
 	Sets   []string `json:"sets,omitempty"`
 	Env    []string `json:"env,omitempty"`
-	Steps  int      `json:"steps"`  // timed
-	Warmup int      `json:"warmup"` // before them
-	JSON   bool     `json:"json,omitempty"`
-	Quiet  bool     `json:"quiet,omitempty"`
 
 	Tokens  string `json:"tokens,omitempty"`  // serve: file of little-endian int32 to train on
 	Weights string `json:"weights,omitempty"` // serve: where the initial weights go, as safetensors
+
+	Model        string `json:"model,omitempty"` // generate: run, checkpoint or Hugging Face folder
+	HF           string `json:"hf,omitempty"`    // generate: where the model goes, as a Hugging Face folder
+	PromptTokens int    `json:"prompt_tokens,omitempty"`
+	NewTokens    int    `json:"new_tokens,omitempty"`
+	Threads      int    `json:"threads,omitempty"` // generate; 0: all cores
 }
 
-// BenchResult is the reply to Bench with JSON.
-type BenchResult struct {
-	Name            string       `json:"name"` // of the configuration
-	Step            string       `json:"step"` // reference | engine | graph
-	Precision       string       `json:"precision"`
-	Device          string       `json:"device"`
-	Threads         int          `json:"threads"`
-	Parameters      int64        `json:"parameters"`
-	TokensPerStep   int64        `json:"tokens_per_step"`
-	Steps           int          `json:"steps"`
-	StepMSBest      record.Float `json:"step_ms_best"`
-	StepMSMedian    record.Float `json:"step_ms_median"`
-	TokensPerSecond record.Float `json:"tokens_per_second"` // at the median
-	GFLOPS          record.Float `json:"gflops"`            // causal count, at the median
+// BenchReady is the first line of a bench.
+type BenchReady struct {
+	Name          string       `json:"name"` // of the configuration or model
+	Step          string       `json:"step"` // reference | engine | graph; generate: decode
+	Precision     string       `json:"precision"`
+	Device        string       `json:"device"`
+	Hardware      string       `json:"hardware,omitempty"` // of a GPU, with its implementation of attention
+	CPU           string       `json:"cpu"`                // instructions that libtorch dispatches to
+	Threads       int          `json:"threads"`
+	Parameters    int64        `json:"parameters"`
+	TokensPerStep int64        `json:"tokens_per_step,omitempty"`
+	FLOPsFull     record.Float `json:"flops_per_token_full,omitempty"`   // 6·N + 12·L·d·s
+	FLOPsCausal   record.Float `json:"flops_per_token_causal,omitempty"` // 6·N + 6·L·d·s
+}
+
+// BenchTurn is the reply to "go N" of training.
+type BenchTurn struct {
+	StepMS    []record.Float `json:"step_ms"`
+	Losses    []record.Float `json:"losses"`
+	GradNorms []record.Float `json:"grad_norms"`
+	PeakMiB   record.Float   `json:"peak_mib"` // resident memory so far; 0: not known
 
 	// Of a GPU.
-	Hardware            string `json:"hardware,omitempty"`
-	Launch              string `json:"launch,omitempty"`
+	Launch              string `json:"launch,omitempty"` // graph, or why not
 	DevicePeakBytes     int64  `json:"device_peak_bytes,omitempty"`
 	DeviceReservedBytes int64  `json:"device_reserved_bytes,omitempty"`
 	DevicePlannedBytes  int64  `json:"device_planned_bytes,omitempty"`
+}
+
+// GenerateTurn is the reply to "go N" of generation: the milliseconds of each prompt with the first new token, and of the
+// other new tokens together.
+type GenerateTurn struct {
+	PrefillMS []record.Float `json:"prefill_ms"`
+	DecodeMS  []record.Float `json:"decode_ms"`
+	PeakMiB   record.Float   `json:"peak_mib"`
+}
+
+// BenchProfile is the reply to "profile N".
+type BenchProfile struct {
+	Inside bool   `json:"inside"` // the step told its parts; else only what is seen from outside is here
+	Spans  []Span `json:"spans"`
+}
+
+// Span is a part of a step on one thread, in seconds from a common zero; thread -1 is the caller of the steps.
+type Span struct {
+	Part    string  `json:"part"`
+	Thread  int     `json:"thread"`
+	Start   float64 `json:"start"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Products is the reply to "products N": the best of N products of Size × Size matrices, in GFLOP/s.
+type Products struct {
+	Size  int       `json:"size"`
+	Rates []Product `json:"rates"`
+}
+
+// Product is the rate of one kind of product.
+type Product struct {
+	Precision string       `json:"precision"` // f32 | bf16
+	Threads   int          `json:"threads"`
+	GFLOPS    record.Float `json:"gflops"`
 }
 
 // Doctor asks what the native side finds on this machine.
@@ -151,11 +202,12 @@ type Doctor struct {
 
 // Machine is the reply to Doctor.
 type Machine struct {
-	Libtorch     string       `json:"libtorch"`      // version
-	LibtorchPath string       `json:"libtorch_path"` // folder it was loaded from; empty: not known
-	Shim         string       `json:"shim"`          // stamp of the loaded native library
-	ShimBuilt    string       `json:"shim_built"`    // stamp the worker was built with
-	CPU          string       `json:"cpu"`           // what ATen dispatches to
+	Libtorch     string       `json:"libtorch"`         // version
+	LibtorchPath string       `json:"libtorch_path"`    // folder it was loaded from; empty: not known
+	Shim         string       `json:"shim"`             // stamp of the loaded native library
+	ShimBuilt    string       `json:"shim_built"`       // stamp the worker was built with
+	CPU          string       `json:"cpu"`              // what ATen dispatches to
+	Engine       string       `json:"engine,omitempty"` // instruction set of the engine's kernels; empty: it cannot run here
 	Threads      int          `json:"threads"`
 	GPU          string       `json:"gpu,omitempty"` // name, or why there is none
 	ProductSize  int          `json:"product_size,omitempty"`

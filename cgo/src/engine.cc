@@ -1,0 +1,263 @@
+// The border of the engine (engine/): shapes, sizes and ids are checked here, before anything runs.
+#include <limits>
+#include <memory>
+
+#include "engine/run.hh"
+#include "guard.hh"
+
+struct tgo_engine {
+  std::unique_ptr<tgo::engine::Engine> engine;
+};
+
+namespace tgo {
+namespace {
+
+using engine::Batch;
+using engine::Engine;
+using engine::Options;
+using engine::Shape;
+
+constexpr int64_t kLargest = 1 << 24;  // of any dimension
+
+int dimension(int64_t n, const char* name) {
+  TORCH_CHECK(n >= 1 && n <= kLargest, name, " is ", n, ", from 1 to ", kLargest, " are possible");
+  return static_cast<int>(n);
+}
+
+Shape shape_of(const tgo_model* m) {
+  TORCH_CHECK(m != nullptr, "no model given");
+  TORCH_CHECK(m->family == TGO_LLAMA2 || m->family == TGO_OLMO2, "family ", m->family);
+  Shape s;
+  s.reordered_norm = m->family == TGO_OLMO2;
+  s.tied = m->tied != 0;
+  s.layers = dimension(m->layers, "layers");
+  s.width = dimension(m->width, "width");
+  s.heads = dimension(m->heads, "heads");
+  s.kv_heads = dimension(m->kv_heads, "kv_heads");
+  s.ffn = dimension(m->ffn, "ffn");
+  s.vocab = dimension(m->vocab, "vocab");
+  s.context = dimension(m->context, "context");
+  s.eps = static_cast<float>(m->norm_eps);
+  s.theta = m->rope_theta;
+  TORCH_CHECK(s.width % s.heads == 0 && s.head_size() % 2 == 0, "width ", s.width, " over ",
+              s.heads, " heads gives no even head size");
+  TORCH_CHECK(s.heads % s.kv_heads == 0, "heads ", s.heads, " is no multiple of kv_heads ",
+              s.kv_heads);
+  TORCH_CHECK(s.theta > 0 && s.eps >= std::numeric_limits<float>::min(), "rope_theta ", s.theta,
+              ", norm_eps ", m->norm_eps);
+  return s;
+}
+
+Options options_of(const tgo_engine_options* o) {
+  TORCH_CHECK(o != nullptr, "no options given");
+  TORCH_CHECK(o->precision == TGO_FLOAT32 || o->precision == TGO_BFLOAT16, "precision ",
+              o->precision);
+  Options out;
+  out.half = o->precision == TGO_BFLOAT16;
+  out.threads = dimension(o->threads, "threads");
+  TORCH_CHECK(out.threads <= 1024, "threads is ", out.threads, ", at most 1024 are possible");
+  out.backward = o->backward != 0;
+  out.sequences = dimension(o->sequences, "sequences");
+  out.isa = o->isa == nullptr ? "" : o->isa;
+  return out;
+}
+
+// Rows are counted in 32 bits.
+void check_rows(const Shape& s, const Options& o) {
+  const int64_t share = (int64_t{o.sequences} + o.threads - 1) / o.threads;
+  const int64_t rows = share * engine::padded(s.context), most = std::numeric_limits<int>::max();
+  TORCH_CHECK(rows <= most, "a thread's share of ", o.sequences, " sequences has ", rows,
+              " tokens, at most ", most, " are possible: use smaller micro-batches");
+}
+
+const at::Tensor& flat_of(const tgo_tensor* t, const char* what) {
+  const at::Tensor& x = borrow(t);
+  TORCH_CHECK(x.dim() == 1 && x.is_contiguous() && x.scalar_type() == at::kFloat, what,
+              " must be a flat float32 tensor");
+  return x;
+}
+
+// A buffer that holds every parameter of the engine's model.
+const at::Tensor& params_of(const Engine& e, const tgo_tensor* t, const char* what) {
+  const at::Tensor& x = flat_of(t, what);
+  TORCH_CHECK(x.numel() >= e.values(), what, " has ", x.numel(), " values, the model reaches to ",
+              e.values());
+  return x;
+}
+
+Engine& engine_of(tgo_engine* e) {
+  TORCH_CHECK(e != nullptr, "no engine given");
+  return *e->engine;
+}
+
+// Every id must be a token and every target a token or −1: the engine reads rows of the table by
+// them.
+Batch batch_of(const Engine& e, const tgo_batch& b) {
+  const Shape& s = e.shape();
+  Batch out;
+  out.ids = b.ids;
+  out.targets = b.targets;
+  out.sequences = dimension(b.sequences, "sequences");
+  out.time = dimension(b.time, "time");
+  out.micro = dimension(b.micro, "micro");
+  out.divisor = b.divisor;
+  out.z_loss = b.z_loss;
+  TORCH_CHECK(out.time <= s.context, "a sequence of ", out.time, " tokens, the context has ",
+              s.context);
+  TORCH_CHECK(out.micro <= e.options().sequences, "a micro-batch of ", out.micro,
+              " sequences, the engine was made for ", e.options().sequences);
+  TORCH_CHECK(b.ids != nullptr && b.targets != nullptr, "no tokens given");
+  for (int64_t i = 0; i < b.sequences * b.time; i++) {
+    TORCH_CHECK(b.ids[i] >= 0 && b.ids[i] < s.vocab, "id ", b.ids[i], " of ", s.vocab);
+    TORCH_CHECK(b.targets[i] >= -1 && b.targets[i] < s.vocab, "target ", b.targets[i], " of ",
+                s.vocab);
+  }
+  return out;
+}
+
+void check_divisor(const Batch& b) {
+  TORCH_CHECK(b.divisor > 0 && b.z_loss >= 0, "divisor ", b.divisor, ", z_loss ", b.z_loss);
+}
+
+void put(const engine::Result& r, tgo_engine_result* out) {
+  *out = {r.loss, r.norm, r.updated ? 1 : 0};
+}
+
+constexpr const char* kParts[] = {"embedding",
+                                  "norm",
+                                  "qkv",
+                                  "attention",
+                                  "out",
+                                  "gate_up",
+                                  "down",
+                                  "head",
+                                  "cross_entropy",
+                                  "head_back",
+                                  "down_back",
+                                  "gate_up_back",
+                                  "out_back",
+                                  "attention_back",
+                                  "qkv_back",
+                                  "norm_back",
+                                  "pack",
+                                  "weight_gradient",
+                                  "embedding_back",
+                                  "gradient_sum",
+                                  "adamw",
+                                  "wait"};
+static_assert(std::size(kParts) == static_cast<size_t>(engine::Part::kCount));
+
+}  // namespace
+}  // namespace tgo
+
+tgo_status tgo_engine_new(const tgo_model* model, const tgo_engine_options* options,
+                          const int64_t* offsets, int64_t count, tgo_engine** out) noexcept {
+  return tgo::guard([&] {
+    const tgo::Shape s = tgo::shape_of(model);
+    const int64_t want = tgo::engine::Plan::count(s);
+    TORCH_CHECK(offsets != nullptr && count == want, count, " offsets for ", want, " parameters");
+    for (int64_t i = 0; i < count; i++) {
+      TORCH_CHECK(offsets[i] >= 0, "offset ", offsets[i]);
+    }
+    const tgo::Options o = tgo::options_of(options);
+    tgo::check_rows(s, o);
+    auto engine = std::make_unique<tgo::Engine>(s, o, offsets);
+    *out = new tgo_engine{std::move(engine)};
+    tgo::count_handles(1);
+  });
+}
+
+void tgo_engine_free(tgo_engine* engine) noexcept {
+  if (engine != nullptr) {
+    delete engine;
+    tgo::count_handles(-1);
+  }
+}
+
+const char* tgo_engine_isa(const tgo_engine* engine) noexcept {
+  return engine == nullptr ? "" : engine->engine->isa();
+}
+
+tgo_status tgo_engine_bytes(const tgo_model* model, const tgo_engine_options* options,
+                            int64_t* out) noexcept {
+  return tgo::guard([&] {
+    const tgo::Shape s = tgo::shape_of(model);
+    const tgo::Options o = tgo::options_of(options);
+    tgo::check_rows(s, o);
+    *out = static_cast<int64_t>(tgo::Engine::bytes(s, o));
+  });
+}
+
+tgo_status tgo_engine_load(tgo_engine* engine, const tgo_tensor* params) noexcept {
+  return tgo::guard([&] {
+    tgo::Engine& e = tgo::engine_of(engine);
+    e.load(tgo::params_of(e, params, "the parameters").const_data_ptr<float>());
+  });
+}
+
+tgo_status tgo_engine_step(tgo_engine* engine, tgo_tensor* params, tgo_tensor* m, tgo_tensor* v,
+                           tgo_batch batch, tgo_adamw options, double clip, const double* decay,
+                           tgo_engine_result* out) noexcept {
+  return tgo::guard([&] {
+    tgo::Engine& e = tgo::engine_of(engine);
+    TORCH_CHECK(e.options().backward, "the engine was made for losses only");
+    const at::Tensor &p = tgo::params_of(e, params, "the parameters"),
+                     &first = tgo::params_of(e, m, "the first moment"),
+                     &second = tgo::params_of(e, v, "the second moment");
+    const tgo::Batch b = tgo::batch_of(e, batch);
+    tgo::check_divisor(b);
+    TORCH_CHECK(options.step >= 1, "the first update is step 1, not ", options.step);
+    TORCH_CHECK(decay != nullptr, "no weight decay given");
+    const tgo::engine::Optimizer o{options.lr, options.beta1, options.beta2, options.eps,
+                                   clip,       options.step,  decay};
+    tgo::put(e.step(p.mutable_data_ptr<float>(), first.mutable_data_ptr<float>(),
+                    second.mutable_data_ptr<float>(), b, o),
+             out);
+  });
+}
+
+tgo_status tgo_engine_gradients(tgo_engine* engine, const tgo_tensor* params, tgo_tensor* grads,
+                                tgo_batch batch, tgo_engine_result* out) noexcept {
+  return tgo::guard([&] {
+    tgo::Engine& e = tgo::engine_of(engine);
+    TORCH_CHECK(e.options().backward, "the engine was made for losses only");
+    const at::Tensor &p = tgo::params_of(e, params, "the parameters"),
+                     &g = tgo::params_of(e, grads, "the gradients");
+    const tgo::Batch b = tgo::batch_of(e, batch);
+    tgo::check_divisor(b);
+    tgo::put(e.gradients(p.const_data_ptr<float>(), b, g.mutable_data_ptr<float>()), out);
+  });
+}
+
+tgo_status tgo_engine_loss(tgo_engine* engine, const tgo_tensor* params, tgo_batch batch,
+                           double* out) noexcept {
+  return tgo::guard([&] {
+    tgo::Engine& e = tgo::engine_of(engine);
+    *out = e.loss(tgo::params_of(e, params, "the parameters").const_data_ptr<float>(),
+                  tgo::batch_of(e, batch));
+  });
+}
+
+const char* tgo_engine_part(int32_t part) noexcept {
+  return part >= 0 && part < static_cast<int32_t>(std::size(tgo::kParts)) ? tgo::kParts[part]
+                                                                          : nullptr;
+}
+
+tgo_status tgo_engine_trace(tgo_engine* engine, int64_t capacity) noexcept {
+  return tgo::guard([&] {
+    TORCH_CHECK(capacity >= 0 && capacity <= tgo::kLargest, "capacity ", capacity);
+    tgo::engine_of(engine).trace(static_cast<size_t>(capacity));
+  });
+}
+
+tgo_status tgo_engine_spans(const tgo_engine* engine, tgo_span* spans, int64_t capacity,
+                            int64_t* count) noexcept {
+  return tgo::guard([&] {
+    TORCH_CHECK(engine != nullptr, "no engine given");
+    const auto all = engine->engine->spans();
+    for (size_t i = 0; i < all.size() && static_cast<int64_t>(i) < capacity; i++) {
+      spans[i] = {all[i].thread, all[i].part, all[i].start, all[i].seconds};
+    }
+    *count = static_cast<int64_t>(all.size());
+  });
+}

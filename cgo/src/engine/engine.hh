@@ -1,0 +1,90 @@
+// The engine's inside: what is planned once, what a step is told, and the functions that each
+// instruction set provides. engine.cc owns memory and threads; everything that computes is compiled
+// once for each instruction set from the same sources (step.hh and below).
+#ifndef TGO_ENGINE_ENGINE_HH
+#define TGO_ENGINE_ENGINE_HH
+
+#include "network.hh"
+
+namespace tgo::engine {
+
+// Sizes that decide how much memory a thread needs. Rows are tokens, each sequence padded to 32.
+struct Setup {
+  Shape shape;
+  int time = 0;        // rows of a sequence: context, padded
+  int rows = 0;        // of a thread's share of the largest micro-batch
+  int group_rows = 0;  // that go forward and backward before the next ones do
+  int chunk_rows = 0;  // that pass through a layer at once
+  int head_rows = 0;   // that pass through the output layer at once
+  bool backward = true;
+  std::size_t gradient_values = 0;
+};
+
+// A thread's share of a micro-batch: `sequences` of `time` tokens each, one behind the other.
+struct Share {
+  const std::int32_t *ids = nullptr, *targets = nullptr;
+  int sequences = 0, time = 0;
+};
+
+// Seconds that a thread has spent on each part, and, while a trace is on, when.
+struct Stretch {
+  Part part;
+  std::uint64_t start, end;  // time-stamp counter
+};
+struct Clock {
+  std::uint64_t last = 0;
+  std::uint64_t spent[static_cast<int>(Part::kCount)] = {};
+  Stretch* trace = nullptr;
+  std::size_t traced = 0, capacity = 0;
+};
+
+// The numbers of an update besides what AdamW's loop reads (adamw.hh).
+struct UpdateNumbers {
+  float *p = nullptr, *m = nullptr, *v = nullptr;
+  float scale = 1, beta1 = 0, beta2 = 0, eps = 0, rate = 0, root = 0;
+  const float* keep = nullptr;
+};
+
+// Work on parameters is cut into units that any thread can do: 32 rows of a matrix, all gains, or
+// 32 rows of the embedding's table.
+struct Unit {
+  enum class Kind { kMatrix, kGains, kTable } kind;
+  const Matrix* matrix;
+  int block;
+};
+
+// Gradients of all threads: where each one's lie, the first `count` of them to be added up.
+struct Gradients {
+  float* const* of_thread = nullptr;
+  int count = 0;
+  float* table = nullptr;  // of the embedding [V × D], shared; null where there is none
+};
+
+// One instruction set in one precision. `state` is memory of state_bytes, prepared by init.
+struct Kernels {
+  const char* name;
+  std::size_t (*state_bytes)(const Setup&);
+  void (*init)(const Setup&, void* state, float** gradient, float** dx, std::int32_t** ids);
+  void (*prepare_thread)();
+  void (*release_thread)();
+
+  // Forward and backward of a share. Adds to the thread's gradients unless `fresh`, then sets them.
+  // Returns the sum of the losses times `unit`⁻¹; gradients carry the factor unit.
+  double (*micro_batch)(void* state, const Network&, const Share&, const float* table, float z_loss,
+                        float unit, bool fresh, Clock&);
+  // Sum of the losses of a share.
+  double (*loss)(void* state, const Network&, const Share&, const float* table, Clock&);
+  // Adds the gradients of all rows of a share to columns `from` to `to` of the table's gradient.
+  void (*embedding_backward)(const float* dx, const std::int32_t* ids, int rows, int columns,
+                             int from, int to, float* gradient);
+  // Adds up a unit's gradients over threads into the first one's; returns the sum of squares.
+  double (*sum_gradients)(const Network&, const Unit&, const Gradients&);
+  // Updates a unit's parameters from the summed gradients and renews the copies.
+  void (*update)(void* state, const Network&, const Unit&, const Gradients&, const UpdateNumbers&);
+  // Writes a unit's summed gradients to a flat buffer in the registry's order.
+  void (*put_gradients)(const Network&, const Unit&, const Gradients&, float* flat);
+};
+
+}  // namespace tgo::engine
+
+#endif

@@ -1,0 +1,126 @@
+// The engine as a whole: plan, threads, their memory, and the order in which they work.
+#ifndef TGO_ENGINE_RUN_HH
+#define TGO_ENGINE_RUN_HH
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "isa.hh"
+#include "plan.hh"
+#include "pool.hh"
+
+namespace tgo::engine {
+
+struct Options {
+  bool half = true;  // products in bfloat16
+  int threads = 1;
+  bool backward = true;
+  int sequences = 1;  // of the largest micro-batch
+  const char* isa = "";
+};
+
+struct Batch {
+  const std::int32_t *ids = nullptr, *targets = nullptr;
+  int sequences = 0, time = 0, micro = 0;
+  double divisor = 1, z_loss = 0;
+};
+
+// What an optimizer step needs besides its batch.
+struct Optimizer {
+  double lr, beta1, beta2, eps, clip;
+  std::int64_t step;    // 1 for the first
+  const double* decay;  // of every parameter
+};
+
+struct Result {
+  double loss = 0, norm = 0;
+  bool updated = false;
+};
+
+// On the time-stamp counter, which spans are measured with, and on the clock that knows seconds.
+struct Moment {
+  std::uint64_t ticks = 0;
+  std::chrono::steady_clock::time_point time;
+};
+
+struct Span {
+  int thread, part;
+  double start, seconds;
+};
+
+class Engine {
+ public:
+  Engine(const Shape& shape, const Options& options, const std::int64_t* offsets);
+
+  const char* isa() const { return kernels_->name; }
+  const Shape& shape() const { return plan_.network().shape; }
+  const Options& options() const { return options_; }
+  int parameters() const { return plan_.parameters(); }
+  // Elements that the flat buffers must have.
+  std::int64_t values() const { return plan_.values(); }
+  static std::size_t bytes(const Shape& shape, const Options& options);
+
+  void load(const float* params);
+  Result step(float* params, float* m, float* v, const Batch& batch, const Optimizer& o);
+  Result gradients(const float* params, const Batch& batch, float* grads);
+  double loss(const float* params, const Batch& batch);
+
+  void trace(std::size_t capacity);
+  std::vector<Span> spans() const;
+
+ private:
+  struct Worker {
+    std::unique_ptr<Memory> memory;
+    float *gradient = nullptr, *dx = nullptr;
+    std::int32_t* ids = nullptr;
+    bool fresh = true;  // no gradient of this step yet
+    int rows = 0;       // of the current micro-batch
+    double loss = 0;
+    int first_unit = 0, last_unit = 0;
+    Clock clock;
+    std::vector<Stretch> trace;
+  };
+  // What the threads of a step share.
+  struct Shared {
+    const float* table;
+    const Batch* batch;
+    Gradients gradients;
+    std::vector<float*> of_thread;
+    Result result;
+  };
+
+  static Setup setup(const Shape& shape, const Options& options, std::size_t gradient_values);
+  Share share(const Batch& batch, int first, int count, int thread) const;
+  void mark(Worker& w, Part part) const;
+  void wait(int thread);
+  void begin(const float* params, const Batch& batch, Shared& shared);
+  // Forward and backward of a batch, and the sum of all threads' gradients.
+  void accumulate(int thread, Shared& shared);
+  struct Columns {
+    int from, to;
+  };
+  Columns columns_of(int thread) const;
+  void clear_table(int thread);
+  void scatter(int thread);
+  void add_up(int thread, Shared& shared);
+  Result finish(const Shared& shared) const;
+  void update(int thread, const Gradients& gradients, const UpdateNumbers& numbers);
+  void run(const std::function<void(int)>& task);
+  void divide_units();
+
+  Options options_;
+  const Kernels* kernels_;
+  Plan plan_;
+  Setup setup_;
+  std::vector<Worker> workers_;
+  std::unique_ptr<Memory> table_gradient_;
+  std::vector<double> squares_;  // of each unit's gradients
+  Barrier barrier_;
+  Moment trace_start_;
+  Pool pool_;  // last: its threads use all of the above
+};
+
+}  // namespace tgo::engine
+
+#endif

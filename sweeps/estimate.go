@@ -1,0 +1,117 @@
+package sweeps
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// makespan is how many seconds jobs take that are started in this order by members at once, which have this much speed
+// together: work is in the unit of speed. A member keeps its share of the speed when others have nothing to do any more.
+func makespan(work []float64, members int, speed float64) float64 {
+	if !(speed > 0) || members < 1 {
+		return math.Inf(1)
+	}
+	free := make([]float64, members) // when each member is free, in work
+	for _, w := range work {
+		i := slices.Index(free, slices.Min(free))
+		free[i] += w
+	}
+	return slices.Max(free) * float64(members) / speed
+}
+
+// left are the operations that jobs still need, those that run first.
+func (r *runner) left() []float64 {
+	var first, then []float64
+	for _, j := range r.jobs {
+		work := float64(max(0, j.cell.Tokens-j.tokens)) * j.cell.flopsPerToken()
+		switch {
+		case j.phase == running:
+			first = append(first, work)
+		case !j.phase.ended():
+			then = append(then, work)
+		}
+	}
+	return append(first, then...)
+}
+
+// flops is the speed of all members together, by the best witness there is: what this run has reached so far with its
+// starts, evaluations and checkpoints, once a cell has been finished in it; what running members say; the measurement.
+func (r *runner) flops(now time.Time) float64 {
+	done, said, saying := 0.0, 0.0, 0
+	ended := false
+	for _, j := range r.jobs {
+		if j.starts == 0 {
+			continue
+		}
+		done += float64(max(0, j.tokens-j.tokensBefore)) * j.cell.flopsPerToken()
+		ended = ended || j.phase == finished
+		if j.phase == running && j.speed > 0 {
+			said += j.speed * j.cell.flopsPerToken()
+			saying++
+		}
+	}
+	elapsed := now.Sub(r.began).Seconds()
+	switch {
+	case ended && done > 0 && elapsed > 0:
+		return done / elapsed
+	case saying > 0: // those that have not said anything yet are as fast as the others
+		return said / float64(saying) * float64(r.members())
+	}
+	at, _ := r.sharing.speed()
+	return float64(at.FLOPS)
+}
+
+// members is how many run at once while there is enough to do.
+func (r *runner) members() int { return min(max(1, r.sharing.Members), max(1, r.open())) }
+
+// secondsLeft is the time until the grid ends; infinite when nothing tells how fast it goes.
+func (r *runner) secondsLeft(now time.Time) float64 {
+	return makespan(r.left(), r.members(), r.flops(now))
+}
+
+// etaText says when the grid ends; "" when nothing tells.
+func (r *runner) etaText(now time.Time) string {
+	left := r.secondsLeft(now)
+	if math.IsInf(left, 0) || left > 1e9 {
+		return ""
+	}
+	return fmt.Sprintf("%s left, ends %s", durationText(left), clockText(now, left))
+}
+
+// clockText is the time of day in some seconds, with the date when it is another day.
+func clockText(now time.Time, seconds float64) string {
+	end := now.Add(time.Duration(seconds * float64(time.Second)))
+	if end.YearDay() == now.YearDay() && end.Year() == now.Year() {
+		return end.Format("15:04")
+	}
+	return end.Format("2006-01-02 15:04")
+}
+
+// startText is what a run says of the whole grid before it trains.
+func (r *runner) startText(now time.Time) string {
+	tokens := int64(0)
+	for _, j := range r.jobs {
+		if !j.phase.ended() {
+			tokens += max(0, j.cell.Tokens-j.tokens)
+		}
+	}
+	at, ok := r.sharing.speed()
+	if !ok {
+		return fmt.Sprintf("%s tokens to train; the speed is known when members have begun", countText(tokens))
+	}
+	return fmt.Sprintf("%s tokens to train, %s tokens/s in total as measured: about %s", countText(tokens), countText(int64(at.TokensPerSecond)), r.etaText(now))
+}
+
+// doneText is what a finished cell means for the grid.
+func (r *runner) doneText() string {
+	if r.open() == 0 || r.stopping {
+		return ""
+	}
+	text := fmt.Sprintf("; %d of %d cells left", r.open(), len(r.jobs))
+	if eta := r.etaText(time.Now()); eta != "" {
+		text += ", " + eta
+	}
+	return text
+}
