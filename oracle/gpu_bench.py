@@ -166,7 +166,7 @@ def measure(args, size, keep):
         write_tokens(files, size)
         mine = ours(args, size, files)
         reference = mine.gate()
-        print(f"{size}: {mine.facts.get("hardware")}, {mine.last.get('launch')}, {mine.estimate:.2f} ms, warm after {mine.warm_seconds:.0f} s", flush=True)
+        print(f"{size}: {mine.facts.get('hardware')}, {mine.last.get('launch')}, {mine.estimate:.2f} ms, warm after {mine.warm_seconds:.0f} s", flush=True)
         all_mine = []
         for mode in args.modes.split(",") if args.modes else MODES[size]:
             try:
