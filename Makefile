@@ -33,6 +33,15 @@ build: native ## build bin/plasticity and bin/plasticity-worker
 native: go ## find or install libtorch and build the native library
 	@cgo/build.sh native
 
+.PHONY: cuda
+cuda: go ## compile the CUDA side as well (needs no GPU)
+	@cgo/build.sh cuda
+
+.PHONY: setup-cuda
+setup-cuda: go ## fetch what a GPU needs (2.2 GB), then build with it
+	@third_party/find_libtorch.sh --cuda >/dev/null
+	@$(MAKE) cuda build
+
 .PHONY: go
 go:
 	@command -v go >/dev/null || { echo "Go is needed: install it (the version is in go.mod)" >&2; exit 1; }
@@ -109,3 +118,11 @@ learning: build ## train three seeds with the engine in bf16 and the reference i
 .PHONY: bench
 bench: build ## our training step against PyTorch's, interleaved (SIZES=S,1M,7M,34M,olmo2-7M BENCH='--isa avx512_bf16')
 	@tools/bench.sh $(if $(SIZES),--sizes $(SIZES)) $(BENCH)
+
+.PHONY: gpu-check
+gpu-check: cuda build ## on a machine with a GPU: kernels, step and loss curve against the CPU, resuming
+	@tools/gpu.sh check
+
+.PHONY: gpu-bench
+gpu-bench: cuda build ## on a machine with a GPU: our training step against PyTorch's, interleaved (SIZES=7M,1B)
+	@tools/gpu.sh bench $(if $(SIZES),--sizes $(SIZES))

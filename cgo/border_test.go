@@ -138,12 +138,37 @@ func calls(f *fixture) map[string]func() error {
 	}
 }
 
+// graphCalls has the graph section's; without a GPU most can only fail, those of needsGPU.
+func graphCalls() map[string]func() error {
+	o := cgo.GraphOptions{Layers: 1, Width: 4, Heads: 2, KVHeads: 1, FFN: 4, Vocab: 4, Context: 4, Sequences: 1, MicroSequences: 1, Parameters: 64}
+	var none cgo.Graph
+	return map[string]func() error{
+		"tgo_cuda_open":      func() error { _, err := cgo.CUDAOpen(); return err },
+		"tgo_cuda_describe":  func() error { _, err := cgo.CUDADescribe(0); return err },
+		"tgo_cuda_zeros":     func() error { _, err := cgo.CUDAZeros(0, cgo.Float32, []int64{4}); return err },
+		"tgo_graph_plan":     func() error { _, err := cgo.GraphPlan(o); return err },
+		"tgo_graph_new":      func() error { _, err := cgo.NewGraph(o, cgo.GraphState{}, make([]cgo.GraphLayer, 1), nil); return err },
+		"tgo_graph_describe": func() error { _, _, err := none.Describe(); return err },
+		"tgo_graph_launch":   func() error { return none.Launch(make([]int32, 4), make([]int32, 4), 1, 1, 1) },
+		"tgo_graph_wait":     func() error { _, err := none.Wait(); return err },
+		"tgo_graph_loss":     func() error { _, err := none.Loss(make([]int32, 4), make([]int32, 4)); return err },
+	}
+}
+
+// needsGPU are the functions whose call above fails where there is no GPU, and the code that it gives.
+func needsGPU() map[string]cgo.Code {
+	return map[string]cgo.Code{
+		"tgo_cuda_describe": cgo.DeviceLost, "tgo_cuda_zeros": cgo.DeviceLost, "tgo_graph_new": cgo.DeviceLost,
+		"tgo_graph_describe": cgo.Invalid, "tgo_graph_launch": cgo.Invalid, "tgo_graph_wait": cgo.Invalid, "tgo_graph_loss": cgo.Invalid,
+	}
+}
+
 // backward runs the pass from a leaf's sum; only the call to tgo_backward may be the armed one.
 func backward(f *fixture) error { return cgo.Backward(f.scalar) }
 
 // infallible are the functions of tgo.h without a status.
 func infallible() []string {
-	return []string{"tgo_stamp", "tgo_live", "tgo_tensors_free", "tgo_status_free", "tgo_fail_after", "tgo_engine_free", "tgo_engine_isa", "tgo_engine_part"}
+	return []string{"tgo_stamp", "tgo_live", "tgo_tensors_free", "tgo_status_free", "tgo_fail_after", "tgo_engine_free", "tgo_engine_isa", "tgo_engine_part", "tgo_graph_free"}
 }
 
 func headerFunctions(t *testing.T) []string {
@@ -217,6 +242,7 @@ func TestBorder_EveryFunctionReturnsWhatIsThrownInIt(t *testing.T) {
 	f := newFixture(t)
 	defer f.free()
 	table := calls(f)
+	maps.Copy(table, graphCalls())
 	tested := slices.Sorted(maps.Keys(table))
 	if want := slices.DeleteFunc(headerFunctions(t), func(n string) bool { return slices.Contains(infallible(), n) }); !slices.Equal(tested, want) {
 		t.Fatalf("tested: %v\nin the header: %v", tested, want)
@@ -232,16 +258,68 @@ func TestBorder_EveryFunctionReturnsWhatIsThrownInIt(t *testing.T) {
 				t.Errorf("%s, thrown code %d: got %v", name, code, err)
 			}
 		}
-		if name != "tgo_backward" { // a plain tensor has nothing to differentiate
-			if err := table[name](); err != nil {
-				t.Errorf("%s after the failures: %v", name, err)
-			}
+		// A plain tensor has nothing to differentiate.
+		if code, fails := needsGPU()[name]; fails {
+			refusedWithoutGPU(t, name, table[name](), code)
+		} else if err := table[name](); name != "tgo_backward" && err != nil {
+			t.Errorf("%s after the failures: %v", name, err)
 		}
 		if after := cgo.Live(); after != before {
 			t.Errorf("%s: %d handles before, %d after", name, before, after)
 		}
 	}
 	t.Logf("%d functions × 4 kinds of failure", len(tested))
+}
+
+// refused checks the error of a call that cannot succeed without a GPU.
+func refusedWithoutGPU(t *testing.T, name string, err error, code cgo.Code) {
+	t.Helper()
+	if devices, _ := cgo.CUDAOpen(); devices.Count > 0 {
+		return // the trainer's tests use it in earnest
+	}
+	var native *cgo.Error
+	if !errors.As(err, &native) || native.Code != code {
+		t.Errorf("%s without a GPU: %v", name, err)
+	}
+}
+
+// Where CUDA was compiled, the library exports its table and nothing else, and has code for the devices it claims.
+func TestCUDALibrary(t *testing.T) {
+	path := filepath.Join("..", "build", "lib", "libtgo_cuda.so")
+	library, err := elf.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("the CUDA side is not compiled: make cuda")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer library.Close()
+	symbols, err := library.DynamicSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, s := range symbols {
+		found = found || (s.Name == "tgo_cuda_table" && s.Section != elf.SHN_UNDEF)
+	}
+	if !found {
+		t.Error("tgo_cuda_table is not exported")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), cgo.Stamp) {
+		t.Error("the library was built for another libtgo: make cuda")
+	}
+	devices, err := cgo.CUDAOpen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if devices.Count == 0 && devices.Reason == "" {
+		t.Error("no device, and no reason")
+	}
+	t.Logf("%d devices; %s", devices.Count, devices.Reason)
 }
 
 func TestBorder_EveryMessageReachesItsCaller(t *testing.T) {

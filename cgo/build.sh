@@ -3,6 +3,7 @@
 #
 #   cgo/build.sh native   build/lib/libtgo.so, what Go links
 #   cgo/build.sh bundle   build/native/bundle/libtgo.so, which looks for libtorch beside itself
+#   cgo/build.sh cuda     build/lib/libtgo_cuda.so beside it, and build/native/cuda_kernels_{test,time}
 #   cgo/build.sh asan     build/asan/*_test, the C++ tests under sanitizers
 #
 # Builds only what changed. Two at a time wait for each other.
@@ -17,13 +18,19 @@ need() {
 }
 
 main() {
-  local kind=$1 dir libtorch log
+  local kind=$1 dir libtorch log cuda
   local -a options target=()
   case $kind in
     native | bundle) dir=native options=(-DTGO_OUTPUT="$PWD/build/lib") ;;
+    cuda)
+      # From here on `make build` builds both: one without the other would not fit.
+      dir=native options=(-DTGO_OUTPUT="$PWD/build/lib" -DTGO_CUDA=ON) target=(--target all cuda_kernels_test cuda_kernels_time)
+      cuda=$(third_party/find_cuda.sh)
+      options+=(-DTGO_NVCC="$cuda/bin/nvcc" -DTGO_CUDA_INCLUDE="$cuda/include")
+      ;;
     asan) dir=asan options=(-DTGO_ASAN=ON) ;;
     *)
-      echo "usage: cgo/build.sh native|bundle|asan" >&2
+      echo "usage: cgo/build.sh native|bundle|cuda|asan" >&2
       exit 64
       ;;
   esac

@@ -279,6 +279,108 @@ TGO_API tgo_status tgo_engine_trace(tgo_engine* engine, int64_t capacity) TGO_NO
 TGO_API tgo_status tgo_engine_spans(const tgo_engine* engine, tgo_span* spans, int64_t capacity,
                                     int64_t* count) TGO_NOEXCEPT;
 
+/* ---- graph: the training step on a GPU ------------------------------------------------------ */
+
+/* Everything that needs CUDA lies in a second library, libtgo_cuda.so beside this one. */
+
+typedef struct tgo_cuda_devices {
+  int32_t count;    /* devices that can be used; 0 for the reason given */
+  char reason[256]; /* one sentence, empty when there are devices */
+} tgo_cuda_devices;
+
+/* Loads the second library if there is a driver for it. Call it before anything else of this header:
+ * libtorch decides once per process whether it has CUDA. Later calls repeat the first one's answer. */
+TGO_API tgo_status tgo_cuda_open(tgo_cuda_devices* out) TGO_NOEXCEPT;
+
+typedef struct tgo_cuda_info {
+  char name[64];
+  int32_t major, minor, processors;
+  int64_t total_bytes, free_bytes;
+  int64_t allocated_bytes, peak_bytes, reserved_bytes; /* of this process's tensors */
+} tgo_cuda_info;
+
+TGO_API tgo_status tgo_cuda_describe(int32_t device, tgo_cuda_info* out) TGO_NOEXCEPT;
+/* tgo_zeros on a device. Reads, writes, norms and rounding of such a flat tensor work as on the CPU. */
+TGO_API tgo_status tgo_cuda_zeros(int32_t device, int32_t dtype, const int64_t* dims, int32_t rank,
+                                  tgo_out* out) TGO_NOEXCEPT;
+
+enum { TGO_ATTENTION_AUTO = 0, TGO_ATTENTION_CUDNN = 1, TGO_ATTENTION_FLASH = 2, TGO_ATTENTION_MATH = 3 };
+
+typedef struct tgo_graph_options {
+  int32_t device, family;
+  int32_t layers, width, heads, kv_heads, ffn, vocab, context;
+  int32_t tied;                       /* 1: the head is the embedding's table */
+  int32_t sequences, micro_sequences; /* of a step, of a pass */
+  int32_t attention;                  /* TGO_ATTENTION_… */
+  int32_t launches;                   /* 1: no graph, a launch an operation */
+  int32_t deterministic;              /* 1: equal inputs give equal bits, at any length */
+  int32_t keep;                       /* 1: nothing is computed again in backward; more memory */
+  int32_t streams;                    /* 2: weight gradients beside the rest; 0: as fits the size */
+  int64_t parameters;
+  double rope_theta, norm_eps, z_loss, clip_norm, beta1, beta2, eps;
+} tgo_graph_options;
+
+/* Bytes on the device. */
+typedef struct tgo_graph_memory {
+  int64_t state;       /* values, gradients, moments, rounded copy */
+  int64_t activations; /* kept between forward and backward of a micro-batch */
+  int64_t scratch;     /* buffers that every layer uses again, workspaces */
+  int64_t logits;      /* a chunk of them */
+} tgo_graph_memory;
+
+/* What a step will hold. Needs no GPU. */
+TGO_API tgo_status tgo_graph_plan(const tgo_graph_options* options,
+                                  tgo_graph_memory* out) TGO_NOEXCEPT;
+
+/* First elements of the parameters in the flat buffers; q, k, v and gate, up follow each other. */
+typedef struct tgo_graph_layer {
+  int64_t qkv, o, gate_up, down;
+  int64_t norm1, norm2;   /* Llama-2: before attention, before feed-forward; OLMo-2: behind each */
+  int64_t q_norm, k_norm; /* OLMo-2 */
+} tgo_graph_layer;
+
+typedef struct tgo_graph_state {
+  tgo_tensor *params, *grads, *m, *v, *copy16; /* flat, on the device; borrowed until _free */
+  int64_t embedding, norm, head;
+} tgo_graph_state;
+
+typedef struct tgo_graph tgo_graph;
+
+/* `layers` has options->layers elements; segments as for tgo_adamw_step. */
+TGO_API tgo_status tgo_graph_new(const tgo_graph_options* options, const tgo_graph_state* state,
+                                 const tgo_graph_layer* layers, const tgo_segment* segments,
+                                 int64_t segment_count, tgo_graph** out) TGO_NOEXCEPT;
+TGO_API void tgo_graph_free(tgo_graph* graph) TGO_NOEXCEPT;
+
+typedef struct tgo_graph_info {
+  char attention[192]; /* which implementation runs, and why not a better one */
+  char launch[192];    /* "graph", or why there is none; after the first step */
+} tgo_graph_info;
+
+TGO_API tgo_status tgo_graph_describe(const tgo_graph* graph, tgo_graph_info* out) TGO_NOEXCEPT;
+
+typedef struct tgo_graph_update {
+  double lr, decay; /* decay multiplies every segment's weight decay */
+  int64_t step;     /* 1 for the first update */
+} tgo_graph_update;
+
+/* Starts a step of sequences × context tokens, ids in [0, vocab), targets in [−1, vocab), and returns
+ * before it is done. At most two steps may be on their way. */
+TGO_API tgo_status tgo_graph_launch(tgo_graph* graph, const int32_t* ids, const int32_t* targets,
+                                    int64_t count, tgo_graph_update update) TGO_NOEXCEPT;
+
+typedef struct tgo_graph_result {
+  double loss, norm;
+  int32_t stopped; /* 1: a loss or norm was not finite; this update was not made, nor one since */
+} tgo_graph_result;
+
+/* Waits for the oldest step on its way. */
+TGO_API tgo_status tgo_graph_wait(tgo_graph* graph, tgo_graph_result* out) TGO_NOEXCEPT;
+
+/* Summed cross-entropy of at most micro_sequences × context tokens with the current weights. */
+TGO_API tgo_status tgo_graph_loss(tgo_graph* graph, const int32_t* ids, const int32_t* targets,
+                                  int64_t count, double* out) TGO_NOEXCEPT;
+
 #ifdef __cplusplus
 }
 #endif

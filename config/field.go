@@ -139,6 +139,7 @@ func runFields() []field {
 		{path: "step", kind: text, def: StepAuto, oneOf: []string{StepAuto, StepEngine, StepReference}, doc: "implementation of the training step; auto takes the fastest that fits"},
 		{path: "isa", kind: text, def: ISAAuto, oneOf: []string{ISAAuto, "amx", "avx512_bf16", "avx512", "avx2"}, doc: "instruction set of the engine's kernels; auto takes the best of this CPU"},
 		{path: "threads", kind: integer, def: int64(0), max: 1024, doc: "0: this process's share of the cores"},
+		{path: "deterministic", kind: boolean, def: false, doc: "on a GPU: equal runs give equal bits also at contexts above 512, with slower attention; a CPU's do anyway"},
 	}
 }
 

@@ -4,11 +4,12 @@ package config
 type Run struct {
 	Name          string        `yaml:"name"`
 	Seed          int64         `yaml:"seed"`
-	Device        string        `yaml:"device"`    // auto | cpu | cuda | cuda:N
-	Precision     string        `yaml:"precision"` // f32 | bf16 (with f32 master weights)
-	Step          string        `yaml:"step"`      // auto | engine | reference: the implementation of the training step
-	ISA           string        `yaml:"isa"`       // auto | amx | avx512_bf16 | avx512 | avx2: which kernels the engine uses
-	Threads       int           `yaml:"threads"`   // 0: this process's share of the cores
+	Device        string        `yaml:"device"`        // auto | cpu | cuda | cuda:N
+	Precision     string        `yaml:"precision"`     // f32 | bf16 (with f32 master weights)
+	Step          string        `yaml:"step"`          // auto | engine | reference: the implementation of the training step
+	ISA           string        `yaml:"isa"`           // auto | amx | avx512_bf16 | avx512 | avx2: which kernels the engine uses
+	Threads       int           `yaml:"threads"`       // 0: this process's share of the cores
+	Deterministic bool          `yaml:"deterministic"` // equal bits on one GPU at any context
 	Model         Model         `yaml:"model"`
 	Data          Data          `yaml:"data"`
 	Init          string        `yaml:"init"` // run or Hugging Face folder to start from; empty: fresh weights

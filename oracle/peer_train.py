@@ -1,6 +1,6 @@
 """PyTorch's side of `make bench`: the same training step as ours, in PyTorch's own best form.
 
-    python peer_train.py --size S|1M|7M|34M|olmo2-7M | --model DIR  --mode MODE  [--threads 2]
+    python peer_train.py --size S|1M|7M|34M|1B|olmo2-7M | --model DIR  --mode MODE  [--threads 2] [--device cuda]
                          [--shard FILE] [--lr 3e-3] [--weight-decay 0.1] [--no-decay '*norm*'] …
 
 A Llama-2 or OLMo-2 in plain torch modules: scaled_dot_product_attention, cross-entropy in float32, clipping
@@ -11,6 +11,8 @@ by the global norm, fused AdamW. MODE is a precision with options joined by '+':
     autocast   float32 weights, products in bfloat16
     +compile   torch.compile of model and loss
     +autotune  torch.compile with max-autotune
+    +graphs    torch.compile with reduce-overhead: CUDA graphs
+    +gqa       grouped heads are left to the attention kernel; else keys and values are repeated
     +math      attention as plain products (ATen's fused bfloat16 backward is slow on a CPU)
 
 With --model, a Hugging Face folder (config.json, model.safetensors), shapes and initial weights are its;
@@ -25,8 +27,9 @@ The process stays, so that contenders can be interleaved. It speaks JSON lines:
     ← {"size": …, "mode": …, "steps": N, "step_ms": […], "losses": […], "grad_norms": […]}
     → quit (or the end of the input)
 
-A step's time covers the batch, forward, backward, clip, update and reading the loss. The first steps of
-a compiled mode compile: the driver drops them as warm-up. On a failure one line {"error": …} is
+A step's time covers the batch, forward, backward, clip, update and reading the loss; on a GPU losses and
+norms are read at the end of a turn, so that nothing waits for them, and a step's time is the turn's share.
+The first steps of a compiled mode compile: the driver drops them as warm-up. On a failure one line {"error": …} is
 written and the exit code is 1.
 """
 
@@ -69,13 +72,14 @@ class Shape:
         return products + attention, products + attention / 2
 
 
-# Sizes of the benchmark, with their batch (sequences, context): 2,048 tokens a step each.
+# Sizes of the benchmark, with their batch (sequences, context): on a CPU 2,048 tokens a step each.
 SIZES = {
     "S": (Shape(2, 64, 2, 2, 176, 512), 16, 128),
     "1M": (Shape(4, 128, 4, 4, 352, 512), 16, 128),
     "7M": (Shape(6, 256, 8, 4, 688, 4096), 8, 256),
     "34M": (Shape(8, 512, 8, 4, 1376, 8192), 4, 512),
     "olmo2-7M": (Shape(6, 256, 8, 8, 688, 4096, 500_000.0, 1e-6, "olmo2"), 8, 256),
+    "1B": (Shape(22, 2048, 32, 4, 5632, 32000), 8, 2048),  # 1.1 B, TinyLlama's; for a GPU
 }
 
 # Dimensions: B batch, T time, D width, H heads, K size of a head, V vocabulary.
@@ -93,6 +97,8 @@ def normalise(norm: nn.RMSNorm, x: torch.Tensor) -> torch.Tensor:
 
 
 class Attention(nn.Module):
+    gqa = False
+
     def __init__(self, s: Shape):
         super().__init__()
         if s.family == "olmo2":  # over all heads at once, before the rotation
@@ -112,6 +118,9 @@ class Attention(nn.Module):
             q, k = normalise(self.q_norm, q), normalise(self.k_norm, k)
         q, k, v = (y.view(B, T, -1, self.size).transpose(1, 2) for y in (q, k, v))
         q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
+        if self.gqa:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            return self.o_proj(y.transpose(1, 2).reshape(B, T, D))
         if self.group > 1:
             k, v = k.repeat_interleave(self.group, dim=1), v.repeat_interleave(self.group, dim=1)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -183,7 +192,8 @@ class Transformer(nn.Module):
 class Batches:
     """Batches of a token shard in file order, or of random tokens."""
 
-    def __init__(self, shard: str, vocab: int, sequences: int, context: int):
+    def __init__(self, shard: str, vocab: int, sequences: int, context: int, device: str):
+        self.device = device
         self.sequences, self.context, self.step = sequences, context, 0
         if shard:
             width = int.from_bytes(Path(shard).read_bytes()[12:16], "little")  # bytes a token (data/shard.go)
@@ -200,41 +210,74 @@ class Batches:
         starts = [(first + i) % self.windows * self.context for i in range(self.sequences)]
         rows = torch.from_numpy(np.stack([self.tokens[s : s + self.context + 1] for s in starts]))
         self.step += 1
-        return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+        inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+        if self.device == "cpu":
+            return inputs, targets
+        both = torch.stack((inputs, targets)).pin_memory().to(self.device, non_blocking=True)
+        return both[0], both[1]
 
 
 class Trainer:
     def __init__(self, args: argparse.Namespace):
         precision, *options = args.mode.split("+")
-        unknown = set(options) - {"compile", "autotune", "math"}
+        unknown = set(options) - {"compile", "autotune", "graphs", "gqa", "math"}
         if unknown or precision not in ("f32", "bf16", "autocast"):
             raise ValueError(f"mode {args.mode!r}: see --help")
         shape, sequences, context = load_shape(args)
-        self.model = Transformer(shape, context)
+        Attention.gqa = "gqa" in options
+        self.device = args.device
+        with torch.device(self.device):
+            self.model = Transformer(shape, context)
         load_weights(self.model, args.model)
         if precision == "bf16":
             self.model.to(torch.bfloat16)
         self.parameters = list(self.model.parameters())
         self.optimizer = optimizer(self.model, args)
-        self.batches = Batches(args.shard, shape.vocab, sequences, context)
+        self.batches = Batches(args.shard, shape.vocab, sequences, context, self.device)
         self.tokens_per_step = sequences * context
         self.clip = args.clip
-        self.autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast", cache_enabled=True)
+        self.autocast = torch.autocast(self.device, torch.bfloat16, enabled=precision == "autocast", cache_enabled=True)
         torch.backends.cuda.enable_flash_sdp("math" not in options)  # the switch of the CPU's, too
         self.loss = self.model
-        if "compile" in options or "autotune" in options:
-            self.loss = torch.compile(self.model, mode="max-autotune" if "autotune" in options else None)
+        self.graphs = bool({"graphs", "autotune"} & set(options)) and self.device != "cpu"
+        compiled = {"compile": None, "autotune": "max-autotune", "graphs": "reduce-overhead"}
+        for option in set(options) & set(compiled):
+            self.loss = torch.compile(self.model, mode=compiled[option])
+        if self.device != "cpu":
+            from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    def step(self) -> tuple[float, float]:
+            order = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+            sdpa_kernel(order, set_priority=True).__enter__()  # for the life of the process
+
+    def turn(self, steps: int) -> tuple[list[float], list[float], list[float]]:
+        """Milliseconds, losses and norms of some steps."""
+        milliseconds, values = [], []
+        if self.device == "cpu":
+            for _ in range(steps):
+                start = time.perf_counter()
+                values.append([x.item() for x in self.step()])
+                milliseconds.append((time.perf_counter() - start) * 1e3)
+        else:
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            values = [[x.detach().clone() for x in self.step()] for _ in range(steps)]
+            torch.cuda.synchronize()
+            milliseconds = [(time.perf_counter() - start) * 1e3 / steps] * steps
+            values = [[x.item() for x in pair] for pair in values]
+        return milliseconds, [v[0] for v in values], [v[1] for v in values]
+
+    def step(self) -> tuple[torch.Tensor, torch.Tensor]:
         """One step; returns the loss before the update and the norm of the gradient before clipping."""
         ids, targets = self.batches.next()
+        if self.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         with self.autocast:
             loss = self.loss(ids, targets)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return loss.item(), norm.item()
+        return loss, norm
 
 
 def load_shape(args: argparse.Namespace) -> tuple[Shape, int, int]:
@@ -285,14 +328,9 @@ def serve(trainer: Trainer, label: dict[str, str]) -> None:
             return
         if command != "go" or len(rest) != 1:
             raise ValueError(f"{line.strip()!r} is not 'go N' or 'quit'")
-        milliseconds, losses, norms = [], [], []
-        for _ in range(int(rest[0])):
-            start = time.perf_counter()
-            loss, norm = trainer.step()
-            milliseconds.append((time.perf_counter() - start) * 1e3)
-            losses.append(loss)
-            norms.append(norm)
-        say(**label, steps=len(losses), step_ms=milliseconds, losses=losses, grad_norms=norms)
+        milliseconds, losses, norms = trainer.turn(int(rest[0]))
+        peak = torch.cuda.max_memory_allocated() if trainer.device != "cpu" else 0
+        say(**label, steps=len(losses), step_ms=milliseconds, losses=losses, grad_norms=norms, device_peak_bytes=peak)
 
 
 def flags() -> argparse.Namespace:
@@ -302,6 +340,7 @@ def flags() -> argparse.Namespace:
     p.add_argument("--model", default="", help="Hugging Face folder: shapes (unless --size) and initial weights")
     p.add_argument("--mode", default="autocast+compile")
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     p.add_argument("--shard", default="", help="token shard; none: random tokens")
     p.add_argument("--sequences", type=int, default=0)
     p.add_argument("--context", type=int, default=0)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the folder of a libtorch that this project can be built with (it has include/ and lib/).
 #
-#   third_party/find_libtorch.sh [--no-install]
+#   third_party/find_libtorch.sh [--no-install | --cuda]
 #
 # Looked for in this order:
 #   1. $LIBTORCH, if set: taken as it is, or refused with the reason
@@ -9,13 +9,17 @@
 #   3. the user's cache: $PLASTICITY_CACHE, else $XDG_CACHE_HOME/plasticity, else ~/.cache/plasticity
 #   4. unless --no-install: the pinned wheels (libtorch.txt), installed by pip into that cache
 #
+# With --cuda, 3 and 4 are those with the libraries that a GPU needs (cuda_run.txt); once they are in the
+# cache, they come first without it, too.
+#
 # Nothing is installed into the user's Python, and nothing needs root.
 set -euo pipefail
 
 readonly want=2.11
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 pins=$here/libtorch.txt
-readonly here pins
+run_pins=$here/cuda_run.txt
+readonly here pins run_pins
 # shellcheck source=third_party/cache.sh
 source "$here/cache.sh"
 
@@ -79,6 +83,20 @@ install() {
   [[ -z $reason ]] || fail "the installed libtorch $reason; nothing was kept: start again, and report it if it stays"
 }
 
+# install_cuda FOLDER installs libtorch with what its CUDA side loads; in one go, since the wheels share a
+# folder.
+install_cuda() {
+  local reason options
+  need_pip "libtorch with CUDA (or set LIBTORCH to the torch folder of a PyTorch $want)"
+  echo "installing libtorch with CUDA into the cache: 2.2 GB to fetch, 4.5 GB on disk" >&2
+  mapfile -t options < <(foreign_python)
+  mkdir -p "$1/.tmp"
+  cat "$pins" "$run_pins" >"$1/.requirements"
+  pip_install "$1" "$1/.requirements" "${options[@]}"
+  reason=$(wrong "$1/torch")
+  [[ -z $reason ]] || fail "the installed libtorch $reason; nothing was kept: start again, and report it if it stays"
+}
+
 main() {
   local reason found target
   [[ $(uname -sm) == "Linux x86_64" ]] || fail "$(uname -sm) is not supported: this project runs on x86-64 Linux"
@@ -94,7 +112,12 @@ main() {
     echo "$found"
     return
   fi
-  if [[ ${1:-} == --no-install ]]; then
+  target=$(cache_folder)/$cuda_name
+  if [[ ${1:-} == --cuda ]]; then
+    target=$(once "$cuda_name" 7000 install_cuda)
+  elif complete "$target"; then
+    : # a set-up with CUDA serves both
+  elif [[ ${1:-} == --no-install ]]; then
     target=$(cache_folder)/$name
     complete "$target" || fail "libtorch is not installed: run make build, or set LIBTORCH to a libtorch $want folder"
   else
@@ -104,4 +127,5 @@ main() {
 }
 
 name=libtorch-$want-$(hash_of "$pins")
+cuda_name=cudatorch-$want-$(hash_of "$pins" "$run_pins")
 main "$@"

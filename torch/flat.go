@@ -25,6 +25,18 @@ func NewFlat(dtype DType, n int64) (*Flat, error) {
 	return &Flat{tensor: newTensor(r)}, nil
 }
 
+// NewFlatOn is NewFlat in a CUDA device's memory, or on the host for CPU.
+func NewFlatOn(device int, dtype DType, n int64) (*Flat, error) {
+	if device == CPU {
+		return NewFlat(dtype, n)
+	}
+	r, err := cgo.CUDAZeros(device, dtype, []int64{n})
+	if err != nil {
+		return nil, wrap("NewFlatOn", fmt.Errorf("%d elements on cuda:%d: %w", n, device, err))
+	}
+	return &Flat{tensor: newTensor(r)}, nil
+}
+
 // Close frees the buffer; views of it stay valid until they are closed.
 func (f *Flat) Close() { f.tensor.Close() }
 

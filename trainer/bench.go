@@ -3,6 +3,7 @@ package trainer
 import (
 	"context"
 	"encoding/binary"
+	"io"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch"
+	"plasticity/torch/nn"
+	"plasticity/torch/safetensors"
 )
 
 // Bench times optimizer steps of a config on random tokens, without a run folder. The caller closes it.
@@ -49,7 +52,7 @@ func FreshModel(c config.Run, threads int) (*model.Transformer, error) {
 	if err := torch.SetThreads(ThreadsOr(threads)); err != nil {
 		return nil, err
 	}
-	m, err := model.New(r.Model, torch.Float32)
+	m, err := model.New(r.Model, torch.Float32, nn.Inference)
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +69,18 @@ func (b *Bench) Close() { b.stepper.Close() }
 // StepName is the implementation that is timed.
 func (b *Bench) StepName() string { return b.stepper.Name() }
 
-// Model holds the weights that are trained.
-func (b *Bench) Model() *model.Transformer { return b.stepper.Model() }
+// SaveWeights writes the weights that are trained as a safetensors file.
+func (b *Bench) SaveWeights(w io.Writer) error {
+	return safetensors.Write(w, safetensors.PyTorch(), sources(b.stepper.Registry(), nn.Params, ""))
+}
+
+// Device is where the steps run, with what is known of a GPU's.
+func (b *Bench) Device() (DeviceUse, error) {
+	if g, ok := b.stepper.(*graph); ok {
+		return g.use()
+	}
+	return DeviceUse{Name: "cpu"}, nil
+}
 
 // BenchStep is one timed step. Seconds have making its batch in them, BatchSeconds are that part alone.
 type BenchStep struct {
@@ -76,14 +89,18 @@ type BenchStep struct {
 	Seconds, BatchSeconds float64
 }
 
-// Run makes n steps.
+// Run makes n steps. Where the stepper allows it the next step is started before the last one is read, as training
+// does, and a step's seconds are those between results.
 func (b *Bench) Run(n int) ([]BenchStep, error) {
+	if p, ok := b.stepper.(pipelined); ok {
+		return b.runAhead(p, n)
+	}
 	steps := make([]BenchStep, 0, n)
 	for range n {
 		began := time.Now()
 		batch := b.next()
 		ready := time.Since(began)
-		r, err := b.stepper.Step(context.Background(), batch, Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)})
+		r, err := b.stepper.Step(context.Background(), batch, b.update())
 		if err != nil {
 			return nil, err
 		}
@@ -91,6 +108,36 @@ func (b *Bench) Run(n int) ([]BenchStep, error) {
 		b.done++
 	}
 	return steps, nil
+}
+
+func (b *Bench) runAhead(p pipelined, n int) ([]BenchStep, error) {
+	steps := make([]BenchStep, 0, n)
+	began := time.Now()
+	for i := range n {
+		for launched := i + min(i, 1); launched < min(i+2, n); launched++ {
+			if err := b.launch(p); err != nil {
+				return nil, err
+			}
+		}
+		r, err := p.Wait()
+		if err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		steps = append(steps, BenchStep{StepResult: r, Began: began, Seconds: now.Sub(began).Seconds()})
+		began = now
+	}
+	return steps, nil
+}
+
+func (b *Bench) update() Update {
+	return Update{LR: b.Config.LRAt(b.done), DecayFactor: b.Config.DecayFactorAt(b.done)}
+}
+
+func (b *Bench) launch(p pipelined) error {
+	err := p.Launch(b.next(), b.update())
+	b.done++
+	return err
 }
 
 // maxBenchTokens bounds the file that UseTokens reads, 1 GiB.

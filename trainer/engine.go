@@ -106,3 +106,27 @@ func (e *engine) Step(_ context.Context, b data.Batch, u Update) (StepResult, er
 func (e *engine) SummedLoss(b data.Batch) (float64, error) {
 	return e.native.Loss(e.Registry().Flat(nn.Params), e.batch(b))
 }
+
+// maxSpans bounds the spans of a thread in a profile, 24 MiB; what comes after is not recorded.
+const maxSpans = 1 << 20
+
+// SetProfile begins or ends recording where the time of steps goes.
+func (e *engine) SetProfile(on bool) error {
+	if on {
+		return e.native.Trace(maxSpans)
+	}
+	return e.native.Trace(0)
+}
+
+// Spans are the parts of the steps since then.
+func (e *engine) Spans() ([]Span, error) {
+	native, err := e.native.Spans()
+	if err != nil {
+		return nil, err
+	}
+	parts, spans := torch.EngineParts(), make([]Span, len(native))
+	for i, s := range native {
+		spans[i] = Span{Part: parts[s.Part], Thread: int(s.Thread), Start: s.Start, Seconds: s.Seconds}
+	}
+	return spans, nil
+}

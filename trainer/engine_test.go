@@ -7,7 +7,6 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,7 +80,7 @@ func distance(a, b []float32) float64 {
 		difference += d * d
 		norm += float64(b[i]) * float64(b[i])
 	}
-	return math.Sqrt(difference / norm)
+	return math.Sqrt(difference / math.Max(norm, 1e-60))
 }
 
 // Forty steps with clipping, decay in three groups, both schedules, z-loss and micro-batches: the engine's losses, gradient
@@ -331,125 +330,37 @@ func lossOf(t testing.TB, m eval.Scorer, set *data.Set) eval.LossResult {
 	return loss
 }
 
-// What auto takes, what is refused, and what is said when the engine cannot run.
-func TestChooseStep(t *testing.T) {
-	none := func(string) (string, error) { return "", record.Fail(record.Internal, "no instruction set") }
-	best := func(isa string) (string, error) {
-		if isa == "" {
-			isa = "avx512"
-		}
-		if isa == "amx" {
-			return none(isa)
-		}
-		return isa, nil
-	}
-	for _, c := range []struct {
-		step, isa string
-		probe     func(string) (string, error)
-		want      choice
-		refusal   string
-	}{
-		{step: "auto", isa: "auto", probe: best, want: choice{engine: true, isa: "avx512"}},
-		{step: "auto", isa: "avx2", probe: best, want: choice{engine: true, isa: "avx2"}},
-		{step: "engine", isa: "auto", probe: best, want: choice{engine: true, isa: "avx512"}},
-		{step: "reference", isa: "auto", probe: none},
-		{step: "auto", isa: "amx", probe: best, refusal: "isa: auto"},
-		{step: "auto", isa: "avx2", probe: none, refusal: "isa: auto"},
-		{step: "engine", isa: "auto", probe: none, refusal: "step: auto"},
-	} {
-		got, err := chooseStep(config.Run{Step: c.step, ISA: c.isa}, c.probe)
-		if c.refusal != "" {
-			if record.CodeOf(err) != record.Usage || !strings.Contains(fmt.Sprint(err), c.refusal) {
-				t.Errorf("step %s, isa %s: %v, want 64 with %q", c.step, c.isa, err, c.refusal)
-			}
-			continue
-		}
-		if err != nil || got != c.want {
-			t.Errorf("step %s, isa %s: %+v, %v, want %+v", c.step, c.isa, got, err, c.want)
-		}
-	}
-	got, err := chooseStep(config.Run{Step: "auto", ISA: "auto"}, none)
-	if err != nil || got.engine || !strings.Contains(got.why, "AVX2") || got.name() != config.StepReference {
-		t.Errorf("without any instruction set: %+v, %v", got, err)
-	}
-}
-
-// What ran is in the record and in the first line; who forces an implementation gets the same id; a checkpoint of another
-// implementation, or of other kernels, is gone on with under a warning.
-func TestTrain_SaysWhichStep(t *testing.T) {
-	prepared := corpus(t, 1)
-	ids := map[string]bool{}
-	sets := isas(t)
-	for _, c := range []struct {
-		set, step, isa string
-	}{{"step=auto", "engine", sets[len(sets)-1]}, {"step=engine", "engine", sets[len(sets)-1]}, {"isa=avx2", "engine", "avx2"}, {"step=reference", "reference", ""}} {
-		dir := filepath.Join(folder(t), "run")
-		var said strings.Builder
-		result, err := train(t, dir, settings(prepared, c.set), func(o *Options) { o.Console = &said })
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids[result.ID] = true
-		run, err := record.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if run.Info.Step != c.step || run.Info.ISA != c.isa {
-			t.Errorf("%s: the record says step %q, isa %q", c.set, run.Info.Step, run.Info.ISA)
-		}
-		first, _, _ := strings.Cut(said.String(), "\n")
-		if !strings.Contains(first, stepText(c.step, c.isa, "f32", 1)) {
-			t.Errorf("%s: the first line is %q", c.set, first)
-		}
-		t.Log(first)
-	}
-	if len(ids) != 1 {
-		t.Errorf("the ids %v differ", ids)
-	}
-	dir := filepath.Join(folder(t), "run")
-	if _, err := train(t, dir, settings(prepared, "isa=avx2"), stopping(5)); record.CodeOf(err) != record.Stopped {
-		t.Fatal(err)
-	}
-	if _, err := train(t, dir, settings(prepared, "step=reference"), stopping(5)); record.CodeOf(err) != record.Stopped {
-		t.Fatal(err)
-	}
-	if _, err := train(t, dir, settings(prepared, "isa=avx2"), stopping(5)); record.CodeOf(err) != record.Stopped {
-		t.Fatal(err)
-	}
-	if len(sets) > 1 {
-		if _, err := train(t, dir, settings(prepared)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var warnings []string
-	for _, e := range eventsOf(t, dir) {
-		if e.Kind == record.EventWarning {
-			warnings = append(warnings, e.Detail)
-		}
-	}
-	want := []string{"step engine, this process has reference", "step reference, this process has engine", "kernels for avx2, this process has " + sets[len(sets)-1]}
-	if len(sets) == 1 {
-		want = want[:2]
-	}
-	if len(warnings) != len(want) {
-		t.Fatalf("warnings %q, want %q", warnings, want)
-	}
-	for i := range want {
-		if !strings.Contains(warnings[i], want[i]) {
-			t.Errorf("warning %q lacks %q", warnings[i], want[i])
-		}
-	}
-}
-
-func eventsOf(t testing.TB, dir string) []record.Event {
-	t.Helper()
-	run, err := record.Open(dir)
+// A profile covers the steps: the threads' parts, waiting included, fill the time from each step's begin to its end.
+func TestEngine_Profiles(t *testing.T) {
+	c := load(t, []string{"model.preset=llama2-s", "model.vocab=512", "threads=2", "precision=bf16"})
+	b, err := NewBench(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, problems, err := run.Events()
-	if err != nil || len(problems) > 0 {
-		t.Fatal(problems, err)
+	defer b.Close()
+	for range 2 { // the second recording forgets the first
+		steps, spans, inside, err := b.Profile(3)
+		if err != nil || !inside {
+			t.Fatalf("inside %v, %v", inside, err)
+		}
+		seconds, covered, parts := 0.0, map[int]float64{}, map[string]float64{}
+		for _, s := range steps {
+			seconds += s.Seconds - s.BatchSeconds
+		}
+		for _, s := range spans {
+			if s.Thread >= 0 {
+				covered[s.Thread] += s.Seconds
+				parts[s.Part] += s.Seconds
+			}
+		}
+		if len(covered) != 2 || parts["attention"] <= 0 || parts["adamw"] <= 0 || parts["head_back"] <= 0 {
+			t.Fatalf("threads %v, parts %v", covered, parts)
+		}
+		for thread, got := range covered {
+			if got > seconds*1.02 {
+				t.Errorf("thread %d: %v s of parts in %v s of steps", thread, got, seconds)
+			}
+		}
+		t.Logf("%d spans; parts cover %.1f%% and %.1f%% of the steps", len(spans), 100*covered[0]/seconds, 100*covered[1]/seconds)
 	}
-	return events
 }

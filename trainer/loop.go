@@ -48,16 +48,11 @@ func (t *training) load() error {
 // advance makes one optimizer step and what is due after it. Its error is the context's when a
 // signal has come; every step that was counted is then complete.
 func (t *training) advance(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && t.ahead == nil {
 		return err
 	}
 	start := time.Now()
-	batch, err := t.loader.Next(ctx)
-	if err != nil {
-		return err
-	}
-	update := Update{LR: t.config.LRAt(t.step), DecayFactor: t.config.DecayFactorAt(t.step)}
-	result, err := t.stepper.Step(ctx, batch, update)
+	batch, update, result, err := t.compute(ctx)
 	if err != nil {
 		return t.failedStep(batch, result, err)
 	}

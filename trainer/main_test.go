@@ -18,6 +18,7 @@ import (
 	"plasticity/config"
 	"plasticity/data"
 	"plasticity/record"
+	"plasticity/torch"
 )
 
 // childVariable makes the test binary a training process: its value is a childRequest.
@@ -32,6 +33,11 @@ type childRequest struct {
 func TestMain(m *testing.M) {
 	if text := os.Getenv(childVariable); text != "" {
 		os.Exit(int(childMain(text)))
+	}
+	// libtorch decides at its first use whether it has CUDA: for the tests that need a GPU, before any other.
+	if _, err := torch.OpenCUDA(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

@@ -35,6 +35,7 @@ type Options struct {
 	FS      record.FS // nil: the operating system's
 	// NewStepper replaces the model's training step, for tests; nil: by Config.Step.
 	NewStepper func(config.Resolved) (Stepper, error)
+	probe      func(isa string) (string, error) // for tests; nil: torch.EngineISA
 }
 
 // Program identifies the running program in a run's record.

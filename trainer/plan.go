@@ -34,10 +34,11 @@ type Plan struct {
 	DiskFree      int64          `json:"disk_free_bytes"`
 	Seconds       float64        `json:"estimated_seconds"` // steps and evaluations
 	StepSeconds   float64        `json:"step_seconds"`
-	Estimate      string         `json:"estimate"`       // measured: by steps made now; product: from the rate below
+	Estimate      string         `json:"estimate"`       // measured: by steps made now; product: from the rate below; none
 	ProductGFLOPS float64        `json:"product_gflops"` // of a large matrix product, measured now in the run's precision
 	Precision     string         `json:"precision"`
 	Threads       int            `json:"threads"`
+	Device        string         `json:"device"`
 	DecayGroups   []PlannedGroup `json:"decay_groups"`
 	Data          string         `json:"data"`
 }
@@ -70,9 +71,12 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 	if err := c.CheckTrainable(); err != nil {
 		return Plan{}, err
 	}
-	if err := checkDevice(c.Device); err != nil {
+	at, err := place(c)
+	wanted := strings.HasPrefix(c.Device, "cuda")
+	if err != nil && (!wanted || record.CodeOf(err) != record.DeviceLost) {
 		return Plan{}, err
 	}
+	absent := err // the GPU that is asked for is not here: its memory can be planned, its speed not
 	facts, _, _, err := openData(c)
 	if err != nil {
 		return Plan{}, err
@@ -85,14 +89,14 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	chosen, err := chooseStep(c, torch.EngineISA)
+	chosen, err := chooseStep(c, at, torch.EngineISA)
 	if err != nil {
 		return Plan{}, err
 	}
 	p := Plan{
 		ID: r.ID(facts, parent.identity), Model: modelName(r.Model), Parameters: r.Model.Parameters(), Steps: r.Steps, Tokens: r.TokensTotal,
 		TPP: float64(r.TokensTotal) / float64(r.Model.Parameters()), Epochs: float64(r.TokensTotal) / float64(facts.TrainTokens),
-		WeightDecay: r.WeightDecay, Tau: record.Float(r.Tau), Precision: c.Precision, Threads: Threads(c), Step: chosen.name(), ISA: chosen.isa,
+		WeightDecay: r.WeightDecay, Tau: record.Float(r.Tau), Precision: c.Precision, Threads: Threads(c), Device: "cpu", Step: chosen.name(), ISA: chosen.isa,
 		Disk: checkpointBytes(r.Model.Parameters()) * int64(r.Checkpoint.Keep+1), Data: facts.Source,
 	}
 	full, causal := r.Model.FLOPsPerToken()
@@ -106,7 +110,33 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 	if p.DiskFree, err = record.FreeBytes(existing(out)); err != nil {
 		return Plan{}, err
 	}
+	if wanted || at.device != torch.CPU {
+		if err := p.planDevice(r, at, absent); err != nil || p.Estimate != "" {
+			return p, err
+		}
+	}
 	return p, p.estimate(r)
+}
+
+// planDevice fills in what a GPU will hold, and the time of a step if the GPU is here and has room.
+func (p *Plan) planDevice(r config.Resolved, at placement, absent error) error {
+	memory, err := torch.PlanGraph(graphOptions(r, max(at.device, 0)))
+	if err != nil {
+		return err
+	}
+	p.Device = "cuda"
+	p.Memory = Memory{State: memory.State, Activations: memory.Activations + memory.Scratch + memory.Logits}
+	if absent != nil {
+		p.Estimate, p.Device = "none", "cuda, which is not here"
+		return nil
+	}
+	r.Init = "" // any weights take the same time
+	if p.StepSeconds, err = timeStep(r); err != nil {
+		return err
+	}
+	p.Estimate, p.Device = "measured", fmt.Sprintf("cuda:%d", at.device)
+	p.evaluations(r)
+	return nil
 }
 
 // estimate times a few steps on random tokens, or for a large model only a product, and scales up.
@@ -127,6 +157,12 @@ func (p *Plan) estimate(r config.Resolved) error {
 		}
 		p.Estimate = "measured"
 	}
+	p.evaluations(r)
+	return nil
+}
+
+// evaluations adds their time to that of the steps.
+func (p *Plan) evaluations(r config.Resolved) {
 	evaluations := int64(1)
 	if r.Eval.EverySteps > 0 {
 		evaluations = (p.Steps + r.Eval.EverySteps - 1) / r.Eval.EverySteps
@@ -136,7 +172,6 @@ func (p *Plan) estimate(r config.Resolved) error {
 	}
 	perToken := p.StepSeconds / float64(r.TokensPerStep)
 	p.Seconds = p.StepSeconds*float64(p.Steps) + forwardShare*perToken*float64(evaluations*r.Eval.Tokens)
-	return nil
 }
 
 // timeStep makes a few steps with weights that are thrown away, and returns the best one's seconds.
@@ -218,11 +253,15 @@ func (p Plan) Write(w io.Writer) error {
 	row("step", "%s", stepText(p.Step, p.ISA, p.Precision, p.Threads))
 	row("memory", "%s state, about %s to compute with", bytesText(p.Memory.State), bytesText(p.Memory.Activations))
 	row("disk", "%s for checkpoints, %s free", bytesText(p.Disk), bytesText(p.DiskFree))
+	row("device", "%s", p.Device)
 	how := "steps timed now"
-	if p.Estimate == "product" {
+	switch p.Estimate {
+	case "product":
 		how = fmt.Sprintf("from a product's %.0f GFLOP/s", p.ProductGFLOPS)
+		fallthrough
+	case "measured":
+		row("time", "about %s on this machine (%d threads, %.3g s a step, %s)", durationText(p.Seconds), p.Threads, p.StepSeconds, how)
 	}
-	row("time", "about %s on this machine (%.3g s a step, %s)", durationText(p.Seconds), p.StepSeconds, how)
 	if err := t.Flush(); err != nil {
 		return record.Fail(record.IO, "print the plan: %w", err)
 	}

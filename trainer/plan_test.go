@@ -77,7 +77,7 @@ func TestMakePlan_Refuses(t *testing.T) {
 		{"no data", settings(prepared, "data.train=/does/not/exist"), record.BadData},
 		{"vocabulary", settings(prepared, "model.vocab=100"), record.Usage},
 		{"context", settings(prepared, "model.context=32768"), record.Usage},
-		{"device", settings(prepared, "device=cuda"), record.DeviceLost},
+		{"precision on a GPU", settings(prepared, "device=cuda"), record.Usage},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			run, err := config.Load(config.LoadOptions{Sets: c.sets})

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 
 	"plasticity/config"
 	"plasticity/data"
@@ -39,14 +38,6 @@ func precision(c config.Run) torch.DType {
 	return torch.Float32
 }
 
-// checkDevice refuses what this program was not built for.
-func checkDevice(device string) error {
-	if strings.HasPrefix(device, "cuda") {
-		return record.Fail(record.DeviceLost, "device %s: this build computes on the CPU only; set device: cpu or auto", device)
-	}
-	return nil
-}
-
 // modelName is what people call a model.
 func modelName(m config.Model) string {
 	if m.Preset != "" {
@@ -56,11 +47,16 @@ func modelName(m config.Model) string {
 }
 
 // nativeInfo is what decides the bits of a run besides its config.
-type nativeInfo struct{ Shim, Libtorch, CPU string }
+type nativeInfo struct{ Shim, Libtorch, CPU, Device string }
 
-func describe() (nativeInfo, error) {
+func describe(s Stepper) (nativeInfo, error) {
 	i, err := torch.Describe()
-	return nativeInfo{Shim: torch.Stamp, Libtorch: i.TorchVersion, CPU: InstructionSet(i)}, err
+	info := nativeInfo{Shim: torch.Stamp, Libtorch: i.TorchVersion, CPU: InstructionSet(i), Device: "cpu"}
+	if g, ok := s.(*graph); ok {
+		// The device's kernels decide the bits; those of the CPU compute nothing.
+		info.CPU, info.Device = g.hardware, g.deviceName()
+	}
+	return info, err
 }
 
 // InstructionSet names the instructions that decide the bits of a run: ATen's kernels and the best

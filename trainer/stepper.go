@@ -63,6 +63,8 @@ type reference struct {
 
 // choice is which implementation of the step runs.
 type choice struct {
+	gpu    bool
+	device int // with gpu: the number of the CUDA device
 	engine bool
 	isa    string // of the engine's kernels
 	why    string // why it is not the one that auto would like best; empty: it is
@@ -70,14 +72,23 @@ type choice struct {
 
 // name is what the record says.
 func (o choice) name() string {
+	if o.gpu {
+		return stepGraph
+	}
 	if o.engine {
 		return config.StepEngine
 	}
 	return config.StepReference
 }
 
+// stepGraph is the step on a GPU: what device chooses, not step.
+const stepGraph = "graph"
+
 // chooseStep settles what a config leaves to this machine. probe is torch.EngineISA, or a test's.
-func chooseStep(c config.Run, probe func(isa string) (string, error)) (choice, error) {
+func chooseStep(c config.Run, at placement, probe func(isa string) (string, error)) (choice, error) {
+	if at.device != torch.CPU {
+		return choice{gpu: true, device: at.device}, nil
+	}
 	if c.Step == config.StepReference {
 		return choice{}, nil
 	}
@@ -101,7 +112,11 @@ func chooseStep(c config.Run, probe func(isa string) (string, error)) (choice, e
 
 // newStepper makes the step that a config asks for, with fresh weights or those of config.init.
 func newStepper(c config.Resolved) (Stepper, error) {
-	chosen, err := chooseStep(c.Run, torch.EngineISA)
+	at, err := place(c.Run)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := chooseStep(c.Run, at, torch.EngineISA)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +127,9 @@ func newStepper(c config.Resolved) (Stepper, error) {
 func (o choice) make(c config.Resolved) (Stepper, error) {
 	if err := torch.Check(); err != nil {
 		return nil, err
+	}
+	if o.gpu {
+		return newGraph(c, o.device)
 	}
 	if err := torch.SetThreads(Threads(c.Run)); err != nil {
 		return nil, err

@@ -35,6 +35,7 @@ type training struct {
 	console  *console
 	server   *server
 	loader   *data.Loader
+	ahead    *flight // the step that was started early; nil: none
 
 	parent     parent
 	native     nativeInfo
@@ -42,6 +43,7 @@ type training struct {
 	digest     string             // of the config in the folder
 	checkpoint *record.Checkpoint // where the run goes on; nil: at its start
 	notes      []string           // warnings from before there was a journal for them
+	at         placement          // where it computes
 	finished   bool               // the folder holds the finished run
 
 	step      int64 // optimizer steps done
@@ -88,10 +90,13 @@ func (t *training) resolve() error {
 	if err := c.CheckTrainable(); err != nil {
 		return err
 	}
-	if err := checkDevice(c.Device); err != nil {
+	var err error
+	if t.at, err = place(c); err != nil {
 		return err
 	}
-	var err error
+	if t.at.note != "" {
+		t.notes = append(t.notes, t.at.note)
+	}
 	if t.facts, t.train, t.val, err = openData(c); err != nil {
 		return err
 	}
@@ -150,7 +155,11 @@ func (t *training) build() error {
 		t.stepper, err = t.options.NewStepper(t.config)
 		return err
 	}
-	chosen, err := chooseStep(t.config.Run, torch.EngineISA)
+	probe := t.options.probe
+	if probe == nil {
+		probe = torch.EngineISA
+	}
+	chosen, err := chooseStep(t.config.Run, t.at, probe)
 	if err != nil {
 		return err
 	}
@@ -167,7 +176,7 @@ func (t *training) create() error {
 	if err != nil {
 		return err
 	}
-	if t.native, err = describe(); err != nil {
+	if t.native, err = describe(t.stepper); err != nil {
 		return err
 	}
 	if t.run, err = record.Create(t.fsys, t.dir, t.info(), t.options.Given, resolved); err != nil {
@@ -202,7 +211,7 @@ func (t *training) info() record.Info {
 	info := record.Info{
 		ID: t.id, Name: c.Name, Grid: t.options.Grid, Kind: "pretrain", Seed: c.Seed, Axes: t.options.Axes,
 		Commit: t.options.Program.Commit, Dirty: t.options.Program.Dirty, Program: t.options.Program.Version,
-		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: "cpu", Precision: c.Precision, Step: t.stepper.Name(), ISA: t.stepper.ISA(), Threads: Threads(c.Run),
+		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: t.native.Device, Precision: c.Precision, Step: t.stepper.Name(), ISA: t.stepper.ISA(), Threads: Threads(c.Run),
 		Started: time.Now().UTC().Format(time.RFC3339), Model: modelName(c.Model),
 		Parameters: c.Model.Parameters(), Tokens: c.TokensTotal, Steps: c.Steps, TokensPerStep: c.TokensPerStep,
 		LearningRate: record.Float(c.Optimizer.LR), WeightDecay: record.Float(c.WeightDecay), Tau: record.Float(c.Tau),

@@ -1,6 +1,7 @@
 // Flat buffers: norms, the rounded copy, and AdamW over all parameters in one call.
 #include <cmath>
 
+#include "cuda.hh"
 #include "fused/simd.hh"
 #include "guard.hh"
 
@@ -70,6 +71,10 @@ tgo_status tgo_flat_norm(const tgo_tensor* flat, double* out) noexcept {
   return tgo::guard([&] {
     const at::Tensor& x = tgo::borrow(flat);
     tgo::check_flat(x, at::kFloat, -1, "the buffer");
+    if (x.is_cuda()) {
+      *out = tgo::cuda::table().norm(x);
+      return;
+    }
     const int64_t n = x.numel(), blocks = (n + tgo::kBlock - 1) / tgo::kBlock;
     std::vector<double> sums(static_cast<size_t>(blocks));
     const float* data = x.const_data_ptr<float>();
@@ -93,6 +98,10 @@ tgo_status tgo_flat_round(const tgo_tensor* values, tgo_tensor* copy16) noexcept
     const at::Tensor &from = tgo::borrow(values), &to = tgo::borrow(copy16);
     tgo::check_flat(from, at::kFloat, -1, "the buffer");
     tgo::check_flat(to, at::kBFloat16, from.numel(), "the copy");
+    if (from.is_cuda()) {
+      to.copy_(from);
+      return;
+    }
     tgo::for_rows(from.numel(), 1, [&](int64_t first, int64_t last) {
       tgo::round_all(from.const_data_ptr<float>() + first,
                      to.mutable_data_ptr<c10::BFloat16>() + first, last - first);

@@ -49,9 +49,13 @@ func benchTraining(r request.Bench, s streams) error {
 	if err != nil {
 		return err
 	}
+	use, err := b.Device()
+	if err != nil {
+		return err
+	}
 	full, causal := b.Config.Model.FLOPsPerToken()
 	ready := request.BenchReady{
-		Name: c.Name, Step: b.StepName(), Precision: c.Precision, Device: "cpu", CPU: trainer.InstructionSet(info), Threads: trainer.Threads(c),
+		Name: c.Name, Step: b.StepName(), Precision: c.Precision, Device: use.Name, Hardware: use.Hardware, CPU: trainer.InstructionSet(info), Threads: trainer.Threads(c),
 		Parameters: b.Config.Model.Parameters(), TokensPerStep: b.Config.TokensPerStep, FLOPsFull: record.Float(full), FLOPsCausal: record.Float(causal),
 	}
 	return serve(s, ready, map[string]answerer{
@@ -72,7 +76,8 @@ func prepareServing(b *trainer.Bench, r request.Bench) error {
 		return nil
 	}
 	var file bytes.Buffer
-	if err := b.Model().Save(&file); err != nil {
+	file.Grow(int(4*b.Config.Model.Parameters()) + 1<<20)
+	if err := b.SaveWeights(&file); err != nil {
 		return err
 	}
 	return record.WriteFileAtomic(record.OS(), r.Weights, file.Bytes())
@@ -89,7 +94,9 @@ func trainTurn(b *trainer.Bench, n int) (request.BenchTurn, error) {
 		out.GradNorms = append(out.GradNorms, record.Float(s.GradNorm))
 	}
 	out.PeakMiB = peakMiB()
-	return out, nil
+	use, err := b.Device()
+	out.Launch, out.DevicePeakBytes, out.DeviceReservedBytes, out.DevicePlannedBytes = use.Launch, use.PeakBytes, use.ReservedBytes, use.PlannedBytes
+	return out, err
 }
 
 func profileTurn(b *trainer.Bench, n int) (request.BenchProfile, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"runtime"
 )
 
 // Init says how a parameter starts: normal with standard deviation Std, cut off beyond Truncate
@@ -16,12 +17,30 @@ type Init struct {
 }
 
 // Initialize fills every parameter from its own random stream, keyed by seed and name: the same
-// values in any order of declaration, on any machine, with any number of threads.
+// values in any order of declaration, on any machine, with any number of threads. Some are drawn side by
+// side; this goroutine writes them, in order.
 func (r *Registry) Initialize(seed int64) error {
+	drawn := make(chan chan []float32, runtime.GOMAXPROCS(0)) // its capacity bounds what is drawn and not yet written
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		defer close(drawn)
+		for _, p := range r.params {
+			one := make(chan []float32, 1)
+			select {
+			case drawn <- one:
+			case <-stop:
+				return
+			}
+			go func() {
+				data := make([]float32, p.Len())
+				p.Init.fill(data, stream(seed, p.Name))
+				one <- data
+			}()
+		}
+	}()
 	for _, p := range r.params {
-		data := make([]float32, p.Len())
-		p.Init.fill(data, stream(seed, p.Name))
-		if err := r.flat[Params].Write(p.Offset, data); err != nil {
+		if err := r.flat[Params].Write(p.Offset, <-<-drawn); err != nil {
 			return err
 		}
 	}

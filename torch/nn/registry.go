@@ -67,6 +67,7 @@ type Registry struct {
 	flat    [buffers]*torch.Flat
 	copy16  *torch.Flat
 	half    bool  // products run in bfloat16
+	device  int   // where the buffers lie
 	problem error // the first mistake of Declare, reported by Build
 }
 
@@ -108,23 +109,30 @@ func (r *Registry) NumParams() int64 {
 // Build lays out the buffers that the use needs, all zero. With BFloat16, products use a rounded copy of
 // the values. After a failure the registry holds nothing.
 func (r *Registry) Build(precision torch.DType, use Use) error {
+	return r.BuildOn(torch.CPU, precision, use)
+}
+
+// BuildOn is Build with the buffers in the memory of a CUDA device, or on the host for torch.CPU. Read, Write,
+// Round and norms work as on the host.
+func (r *Registry) BuildOn(device int, precision torch.DType, use Use) error {
 	if r.problem != nil {
 		return record.Fail(record.Internal, "nn: %w", r.problem)
 	}
-	if err := r.build(precision, use); err != nil {
+	if err := r.build(device, precision, use); err != nil {
 		r.Close()
 		return err
 	}
 	return nil
 }
 
-func (r *Registry) build(precision torch.DType, use Use) error {
+func (r *Registry) build(device int, precision torch.DType, use Use) error {
+	r.device = device
 	var err error
 	for b := range buffers {
 		if !use.has(b) {
 			continue
 		}
-		if r.flat[b], err = torch.NewFlat(torch.Float32, r.NumParams()); err != nil {
+		if r.flat[b], err = torch.NewFlatOn(device, torch.Float32, r.NumParams()); err != nil {
 			return err
 		}
 	}
@@ -147,7 +155,7 @@ func (r *Registry) build(precision torch.DType, use Use) error {
 // buildCopy makes the rounded copy and its views.
 func (r *Registry) buildCopy() error {
 	var err error
-	if r.copy16, err = torch.NewFlat(torch.BFloat16, r.NumParams()); err != nil {
+	if r.copy16, err = torch.NewFlatOn(r.device, torch.BFloat16, r.NumParams()); err != nil {
 		return err
 	}
 	for _, p := range r.params {

@@ -2,6 +2,7 @@ package optim
 
 import (
 	"math"
+	"slices"
 
 	"plasticity/record"
 	"plasticity/torch"
@@ -54,6 +55,15 @@ func (a *AdamW) Updates() int64 { return a.updates }
 
 // SetUpdates restores it from a checkpoint.
 func (a *AdamW) SetUpdates(n int64) { a.updates = n }
+
+// Segments lists the stretches of the flat buffers in order, each with its group's weight decay.
+func (a *AdamW) Segments() []torch.Segment {
+	out := slices.Clone(a.segments)
+	for i := range out {
+		out[i].WeightDecay = a.groups[a.of[i]].WeightDecay
+	}
+	return out
+}
 
 // GradNorm is the norm of the gradients as they lie in the registry, before clipping.
 func (a *AdamW) GradNorm() (float64, error) { return a.registry.GradNorm() }

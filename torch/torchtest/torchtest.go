@@ -18,6 +18,19 @@ func NoLeaks(t testing.TB) {
 	})
 }
 
+// RequireCUDA skips the test, with the reason, where no GPU can be used. The test's process must not have used
+// libtorch before torch.OpenCUDA.
+func RequireCUDA(t testing.TB) {
+	t.Helper()
+	devices, err := torch.OpenCUDA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if devices.Count == 0 {
+		t.Skipf("needs a GPU: %s", devices.Reason)
+	}
+}
+
 // Close fails the test when got and want differ by more than tolerance · max(1, |want|) anywhere.
 func Close(t testing.TB, what string, got, want []float32, tolerance float64) {
 	t.Helper()

@@ -42,15 +42,18 @@ const Kernels* kernels_or_throw(const Options& o) {
   return k;
 }
 
-// How many ticks of the time-stamp counter a second has.
-double measure_ticks() {
-  using clock = std::chrono::steady_clock;
-  const auto start = clock::now();
-  const std::uint64_t from = __rdtsc();
-  while (clock::now() - start < std::chrono::microseconds(500)) {
+// The same moment on both clocks: read again when the thread lost its core in between.
+Moment now() {
+  using std::chrono::steady_clock;
+  Moment m;
+  for (int i = 0; i < 100; i++) {
+    m.time = steady_clock::now();
+    m.ticks = __rdtsc();
+    if (steady_clock::now() - m.time < std::chrono::microseconds(10)) {
+      break;
+    }
   }
-  const std::chrono::duration<double> passed = clock::now() - start;
-  return static_cast<double>(__rdtsc() - from) / passed.count();
+  return m;
 }
 
 std::size_t table_bytes(const Shape& s) {
@@ -87,7 +90,6 @@ Engine::Engine(const Shape& shape, const Options& options, const std::int64_t* o
       workers_(static_cast<std::size_t>(options.threads)),
       squares_(plan_.units().size()),
       barrier_(options.threads),
-      ticks_per_second_(measure_ticks()),
       pool_(options.threads) {
   options_.isa = kernels_->name;
   divide_units();
@@ -354,7 +356,7 @@ double Engine::loss(const float* params, const Batch& batch) {
 }
 
 void Engine::trace(std::size_t capacity) {
-  trace_start_ = __rdtsc();
+  trace_start_ = now();
   for (Worker& w : workers_) {
     w.trace.assign(capacity, Stretch{});
     w.clock.trace = w.trace.data();
@@ -365,13 +367,16 @@ void Engine::trace(std::size_t capacity) {
 
 std::vector<Span> Engine::spans() const {
   std::vector<Span> out;
+  const Moment end = now();
+  const std::chrono::duration<double> passed = end.time - trace_start_.time;
+  const double tick = passed.count() / static_cast<double>(end.ticks - trace_start_.ticks);
   for (std::size_t i = 0; i < workers_.size(); i++) {
     const Clock& c = workers_[i].clock;
     for (std::size_t k = 0; k < c.traced; k++) {
       const Stretch& s = c.trace[k];
       out.push_back({static_cast<int>(i), static_cast<int>(s.part),
-                     static_cast<double>(s.start - trace_start_) / ticks_per_second_,
-                     static_cast<double>(s.end - s.start) / ticks_per_second_});
+                     static_cast<double>(s.start - trace_start_.ticks) * tick,
+                     static_cast<double>(s.end - s.start) * tick});
     }
   }
   return out;

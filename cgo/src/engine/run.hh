@@ -2,6 +2,7 @@
 #ifndef TGO_ENGINE_RUN_HH
 #define TGO_ENGINE_RUN_HH
 
+#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -35,6 +36,12 @@ struct Optimizer {
 struct Result {
   double loss = 0, norm = 0;
   bool updated = false;
+};
+
+// On the time-stamp counter, which spans are measured with, and on the clock that knows seconds.
+struct Moment {
+  std::uint64_t ticks = 0;
+  std::chrono::steady_clock::time_point time;
 };
 
 struct Span {
@@ -110,8 +117,7 @@ class Engine {
   std::unique_ptr<Memory> table_gradient_;
   std::vector<double> squares_;  // of each unit's gradients
   Barrier barrier_;
-  std::uint64_t trace_start_ = 0;
-  double ticks_per_second_ = 1;
+  Moment trace_start_;
   Pool pool_;  // last: its threads use all of the above
 };
 

@@ -180,6 +180,65 @@ void failures_leave_nothing() {
   std::printf("%lld calls of a step, each failed once\n", static_cast<long long>(calls - 1));
 }
 
+// An engine's life: made, loaded, a step, losses and gradients, its trace. Returns whether every
+// call succeeded.
+bool engine_lives(int32_t precision, tgo_engine** engine) {
+  const tgo_model model{TGO_LLAMA2, 1, 1, 6, 1, 1, 5, 7, 4, 1e-5, 1e4};
+  const tgo_engine_options options{precision, 2, 1, 2, nullptr};
+  std::vector<int64_t> offsets;
+  int64_t total = 0;
+  for (const int64_t n : {42, 36, 36, 36, 36, 30, 30, 30, 6, 6, 6}) {
+    offsets.push_back(total);
+    total += n;
+  }
+  const int32_t ids[] = {0, 6, 3, 1, 2, 4}, targets[] = {6, -1, 1, 2, 4, 0};
+  const tgo_batch batch{ids, targets, 3, 2, 2, 6, 1e-3};
+  const std::vector<float> start = numbers(total, 5);
+  const std::vector<double> decay(offsets.size(), 0.1);
+  tgo_engine_result result{};
+  double loss = 0;
+  int64_t bytes = 0, spans = 0;
+  tgo_span span{};
+  Scope s;
+  tgo_tensor* flat[4] = {};
+  for (tgo_tensor*& t : flat) {
+    t = s.run([&](tgo_out* o) { return tgo_zeros(TGO_FLOAT32, &total, 1, o); });
+  }
+  auto [p, m, v, g] = flat;
+  s.act([&] { return tgo_write_float32(p, 0, start.data(), total); });
+  s.act([&] { return tgo_engine_bytes(&model, &options, &bytes); });
+  s.act([&] {
+    return tgo_engine_new(&model, &options, offsets.data(), static_cast<int64_t>(offsets.size()),
+                          engine);
+  });
+  s.act([&] { return tgo_engine_load(*engine, p); });
+  s.act([&] { return tgo_engine_trace(*engine, 4); });
+  s.act([&] {
+    return tgo_engine_step(*engine, p, m, v, batch, {1e-3, 0.9, 0.95, 1e-8, 1.0, 1}, 1.0,
+                           decay.data(), &result);
+  });
+  s.act([&] { return tgo_engine_gradients(*engine, p, g, batch, &result); });
+  s.act([&] { return tgo_engine_loss(*engine, p, batch, &loss); });
+  s.act([&] { return tgo_engine_spans(*engine, &span, 1, &spans); });
+  expect(s.failed() || (std::isfinite(loss) && loss > 0 && result.grad_norm > 0 && bytes > 0),
+         "an engine's step runs");
+  return !s.failed();
+}
+
+void engines_leave_nothing() {
+  int64_t calls = 0;
+  for (bool lived = false; !lived; calls++) {
+    tgo_engine* engine = nullptr;
+    tgo_fail_after(calls, static_cast<int32_t>(1 + calls % 4));
+    lived = engine_lives(calls % 2 == 0 ? TGO_FLOAT32 : TGO_BFLOAT16, &engine);
+    tgo_fail_after(-1, TGO_INTERNAL);
+    tgo_engine_free(engine);
+  }
+  expect(tgo_live() == 0, "no handle is live after the engines");
+  std::printf("%lld calls of an engine's life, each failed once\n",
+              static_cast<long long>(calls - 1));
+}
+
 void refusals_are_named() {
   Scope s;
   const int64_t dims[] = {2, 3};
@@ -199,6 +258,7 @@ void refusals_are_named() {
 int main() {
   steps_leave_nothing();
   failures_leave_nothing();
+  engines_leave_nothing();
   refusals_are_named();
   std::printf(failures == 0 ? "border_test: all passed\n" : "border_test: %d failures\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -137,7 +137,8 @@ type BenchReady struct {
 	Step          string       `json:"step"` // reference | engine | graph; generate: decode
 	Precision     string       `json:"precision"`
 	Device        string       `json:"device"`
-	CPU           string       `json:"cpu"` // instructions that libtorch dispatches to
+	Hardware      string       `json:"hardware,omitempty"` // of a GPU, with its implementation of attention
+	CPU           string       `json:"cpu"`                // instructions that libtorch dispatches to
 	Threads       int          `json:"threads"`
 	Parameters    int64        `json:"parameters"`
 	TokensPerStep int64        `json:"tokens_per_step,omitempty"`
@@ -151,6 +152,12 @@ type BenchTurn struct {
 	Losses    []record.Float `json:"losses"`
 	GradNorms []record.Float `json:"grad_norms"`
 	PeakMiB   record.Float   `json:"peak_mib"` // resident memory so far; 0: not known
+
+	// Of a GPU.
+	Launch              string `json:"launch,omitempty"` // graph, or why not
+	DevicePeakBytes     int64  `json:"device_peak_bytes,omitempty"`
+	DeviceReservedBytes int64  `json:"device_reserved_bytes,omitempty"`
+	DevicePlannedBytes  int64  `json:"device_planned_bytes,omitempty"`
 }
 
 // GenerateTurn is the reply to "go N" of generation: the milliseconds of each prompt with the first new token, and of the

@@ -187,7 +187,7 @@ void steps(const Problem& p, const char* isa, Report& r) {
 // A loss or norm that is not finite changes nothing.
 void not_finite(const Problem& p, const char* isa, Report& r) {
   Engine e = make(p, isa);
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 3e38F}) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     std::vector<float> params = p.flat();
     params[static_cast<std::size_t>(p.offsets()[1])] = bad;
     std::vector<float> m(params.size(), 0.5F), v(params.size(), 0.25F), copy = params;
