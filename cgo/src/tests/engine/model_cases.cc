@@ -129,7 +129,7 @@ void model_cases(const std::vector<const char*>& isas, Report& r) {
       model_case(isas, r, c, seed++);
     }
   }
-  constexpr int kRandom = 100;
+  constexpr int kRandom = 70;
   Random random(2026);
   for (int i = 0; i < kRandom; i++) {
     model_case(isas, r, random_case(random), seed++);

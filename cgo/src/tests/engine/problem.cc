@@ -23,8 +23,8 @@ Problem::Problem(const Case& c, bool half, std::uint64_t seed)
     : case_(c), half_(half), sizes_(reference::parameter_sizes(c.model)) {
   Random random(seed);
   draw_parameters(random);
+  place(random);  // before the tokens: batches of other sizes find the parameters in the same places
   draw_tokens(random);
-  place(random);
   flat_ = flatten(parameters_);
 }
 

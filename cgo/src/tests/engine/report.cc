@@ -65,7 +65,7 @@ void Report::expect(bool ok, const char* what) {
 }
 
 void Report::fail(const std::string& what) {
-  constexpr int kShown = 400;
+  constexpr int kShown = 40;
   failures_++;
   if (failures_ <= kShown) {
     std::fprintf(stderr, "FAIL %s %s, %s: %s\n", key_.c_str(), isa_.c_str(), shape_.c_str(), what.c_str());

@@ -1,4 +1,0 @@
-#include "cases.hh"
-namespace tgo::tests {
-void engine_cases(const std::vector<const char*>&, Report&) {}
-}
