@@ -1,5 +1,6 @@
-// Compares every kernel of the CPU engine, each sub-layer and the whole engine with a plain reference in double
-// precision, for every instruction set that this processor has, and prints what was compared.
+// Compares every kernel of the CPU engine, each sub-layer and the whole engine with a plain
+// reference in double precision, for every instruction set that this processor has, and prints what
+// was compared.
 //
 //   engine_test [--isa NAME] [--only GROUP]
 #include <cstdio>
@@ -22,10 +23,9 @@ struct Group {
   void (*run)(const Probe&, Report&);
 };
 constexpr Group kGroups[] = {
-    {"vector", vector_cases},       {"pack", pack_cases}, {"product", product_cases},
-    {"norm", norm_cases},           {"rotary", rotary_cases},
-    {"attention", attention_cases}, {"rows", row_cases},  {"update", update_cases},
-    {"sublayer", sublayer_cases},
+    {"vector", vector_cases}, {"pack", pack_cases},     {"product", product_cases},
+    {"norm", norm_cases},     {"rotary", rotary_cases}, {"attention", attention_cases},
+    {"rows", row_cases},      {"update", update_cases}, {"sublayer", sublayer_cases},
 };
 
 bool wanted(const char* filter, const char* name) {

@@ -1,5 +1,5 @@
-// What the engine's tests share: reproducible random numbers, the measure of an error, and the table
-// of what was compared.
+// What the engine's tests share: reproducible random numbers, the measure of an error, and the
+// table of what was compared.
 #ifndef TGO_TESTS_REPORT_HH
 #define TGO_TESTS_REPORT_HH
 
