@@ -135,3 +135,22 @@ func TestNumbers_AsPeopleWriteThem(t *testing.T) {
 		}
 	}
 }
+
+func TestPasses_SaysHowOftenTheTextIsRead(t *testing.T) {
+	t.Parallel()
+	short, long := small(), small()
+	short.losses, long.losses, long.tpp = short.losses[:1], long.losses[:1], 100
+	records := append(short.records(1), long.records(1)...)
+	if got := passes(NewSet(records, nil).settings); got != "" {
+		t.Errorf("without the size of the text: %q", got)
+	}
+	for i := range records {
+		records[i].Info.TrainTokens = 4_511_545
+	}
+	if got, want := passes(NewSet(records[:1], nil).settings), ", 0.74 passes over it"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := passes(NewSet(records, nil).settings), ", 0.74 to 3.7 passes over it"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -35,11 +35,31 @@ func provenance(settings []*setting) []string {
 	each := func(of func(record.Info) string) string { return distinct(settings, of) }
 	decayed := distinctSettings(settings, (*setting).decayed)
 	return []string{
-		"Data: " + each(func(i record.Info) string { return clean(i.DataSource, 80) }) + ".",
+		"Data: " + each(func(i record.Info) string { return clean(i.DataSource, 80) }) + passes(settings) + ".",
 		"AdamW, peak lr " + each(func(i record.Info) string { return number(float64(i.LearningRate)) }) + "; " + decayed + ".",
 		"TPP: tokens per parameter.",
 		"Commit " + each(commit) + ".",
 	}
+}
+
+// passes says how often training reads its text: ", 0.74 to 4.2 passes over it"; empty when no record tells.
+func passes(settings []*setting) string {
+	var all []float64
+	for _, s := range settings {
+		for _, m := range s.runs {
+			if i := m.Info; i.TrainTokens > 0 {
+				all = append(all, float64(i.Tokens)/float64(i.TrainTokens))
+			}
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	low, high := short(rounded(slices.Min(all), 2)), short(rounded(slices.Max(all), 2))
+	if low == high {
+		return ", " + low + " passes over it"
+	}
+	return ", " + low + " to " + high + " passes over it"
 }
 
 // commit shortens the commit of the program that trained a run.

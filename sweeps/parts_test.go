@@ -356,6 +356,24 @@ func TestStatus_ShowsFinishedStaleAndBroken(t *testing.T) {
 	golden(t, "plan.txt", func(w io.Writer) error { return status.WritePlan(w) }, s.Root)
 }
 
+func TestStatus_BestIsAFinishedCellOfTheGrid(t *testing.T) {
+	row := func(id string, state record.State, loss float64, stale bool) Row {
+		return Row{Cell: Cell{ID: id}, State: state, ValLoss: record.Float(loss), Stale: stale}
+	}
+	s := Status{Rows: []Row{
+		row("none", record.StateDone, math.NaN(), false), row("high", record.StateDone, 2.6, false), row("low", record.StateDone, 2.5, false),
+		row("same", record.StateDone, 2.5, false), row("going", record.StateRunning, 2.4, false), row("failed", record.StateFailed, 2.3, false),
+		row("stale", record.StateDone, 2.2, true),
+	}}
+	if best, ok := s.Best(); !ok || best.Cell.ID != "low" {
+		t.Errorf("best: %+v, %v", best, ok)
+	}
+	s.Rows = s.Rows[:1]
+	if best, ok := s.Best(); ok {
+		t.Errorf("best without a loss: %+v", best)
+	}
+}
+
 // golden compares a text with a file in testdata, with the root cut out.
 func golden(t *testing.T, name string, write func(io.Writer) error, root string) {
 	t.Helper()

@@ -70,6 +70,19 @@ func (s Status) Finished() bool {
 	})
 }
 
+// Best is the finished cell with the lowest validation loss; ok is false when no cell has finished with one.
+func (s Status) Best() (best Row, ok bool) {
+	for _, r := range s.Rows {
+		if r.Stale || r.State != record.StateDone || math.IsNaN(float64(r.ValLoss)) {
+			continue
+		}
+		if !ok || r.ValLoss < best.ValLoss {
+			best, ok = r, true
+		}
+	}
+	return best, ok
+}
+
 // Status looks at every folder of the plan and at what else lies beside them.
 // Damaged folders come back as Problems; the error is for a grid folder that
 // cannot be read at all.

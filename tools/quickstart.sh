@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The main job on real text, from nothing to a report. `make quickstart` calls it after the build.
 #
-#   tools/quickstart.sh [SCALE]   SCALE of the grid: smoke (seconds), laptop; none: the quickstart's own
+#   tools/quickstart.sh [SCALE]   SCALE of the grid: smoke (seconds); none: the quickstart's own
 #
 # Every step finds what it did before: a second start trains nothing, an interrupted one continues.
 set -euo pipefail
@@ -25,14 +25,7 @@ tools/prepare.sh sotu 512
 say "2/4 sweep: one small Llama-2 for each weight decay and seed (runs/)"
 bin/plasticity sweep run "${flags[@]}"
 
-status=$(bin/plasticity sweep status "${flags[@]}" --json)
-folder=$(grep -oE '"dir":"[^"]*"' <<<"$status" | head -n 1 | cut -d'"' -f4)
-
-# The run with the lowest validation loss, of the status' rows.
-best=$(grep -oE '"dir":"[^"]*"|"val_loss":[0-9.]+' <<<"$status" | awk -F'"' '
-  $2 == "dir" {dir = $4}
-  $2 == "val_loss" && (best == "" || substr($3, 2) + 0 < best) {best = substr($3, 2) + 0; run = dir}
-  END {print run}')
+best=$(bin/plasticity sweep best "${flags[@]}")
 say "3/4 a sample of the best model ($best)"
 prompt=(--model "$best" --prompt "My fellow citizens, " --max-tokens 120 --temperature 0.7 --seed 1)
 mkdir -p "$best/samples"
@@ -41,5 +34,5 @@ mv "$best/samples/.quickstart.partial" "$best/samples/quickstart.json"
 bin/plasticity generate "${prompt[@]}"
 
 say "4/4 report"
-bin/plasticity report --runs "$folder" --out "$report"
+bin/plasticity report --runs "$(dirname "$best")" --out "$report" --grid "$grid"
 say "report: $report/index.html"

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -150,6 +151,14 @@ func fakeTrain(text string) error {
 	info := record.Info{ID: filepath.Base(r.Out), Name: "fake", Grid: r.Grid, Kind: "pretrain", Axes: r.Axes}
 	run, err := record.Create(record.OS(), r.Out, info, given, given)
 	if err != nil {
+		return err
+	}
+	journal, err := record.OpenJournal(record.OS(), run.Path(record.MetricsFile))
+	if err != nil {
+		return err
+	}
+	loss := record.Float(2.5)
+	if err := errors.Join(journal.Append(record.Metric{Step: 3, Tokens: 12, Loss: loss, ValLoss: &loss}), journal.Close()); err != nil {
 		return err
 	}
 	return run.Finish()

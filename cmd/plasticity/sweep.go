@@ -12,6 +12,7 @@ import (
 
 	"plasticity/cmd/internal/request"
 	"plasticity/config"
+	"plasticity/record"
 	"plasticity/sweeps"
 )
 
@@ -56,7 +57,7 @@ func newSweep(a *app) *cobra.Command {
 	return group("sweep", "Plan and run a grid of pretraining runs", `  plasticity sweep plan --grid sweeps/grids/weight-decay-quickstart.yaml
   plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --scale laptop
   plasticity sweep status --grid sweeps/grids/weight-decay-quickstart.yaml`,
-		newSweepPlan(a), newSweepRun(a), newSweepStatus(a), newSweepRetry(a), newSweepWatch(a))
+		newSweepPlan(a), newSweepRun(a), newSweepStatus(a), newSweepBest(a), newSweepRetry(a), newSweepWatch(a))
 }
 
 func newSweepPlan(a *app) *cobra.Command {
@@ -80,6 +81,36 @@ func newSweepStatus(a *app) *cobra.Command {
   plasticity sweep status --grid grid.yaml --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return showSweep(a, cmd, &flags, sweeps.Status.Write) },
+	}
+	flags.add(cmd)
+	flags.addJSON(cmd)
+	return cmd
+}
+
+func newSweepBest(a *app) *cobra.Command {
+	var flags sweepFlags
+	cmd := &cobra.Command{
+		Use: "best", Short: "Print the folder of the finished run with the lowest validation loss",
+		Example: `  plasticity generate --model "$(plasticity sweep best --grid grid.yaml)" --prompt "My fellow citizens, "`,
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			plan, err := flags.plan(a, cmd)
+			if err != nil {
+				return err
+			}
+			status, err := plan.Status()
+			if err != nil {
+				return err
+			}
+			best, ok := status.Best()
+			switch {
+			case !ok:
+				return record.Fail(record.Usage, "%s: no run has finished with a validation loss: start `plasticity sweep run` first", plan.Dir)
+			case flags.asJSON:
+				return a.printJSON(best)
+			}
+			return a.print(best.Cell.Dir)
+		},
 	}
 	flags.add(cmd)
 	flags.addJSON(cmd)
