@@ -45,7 +45,8 @@ struct Scratch {
   }
 };
 
-// Queries, keys and values side by side in one matrix, as a projection leaves them, behind another sequence.
+// Queries, keys and values side by side in one matrix, as a projection leaves them, behind another
+// sequence.
 struct Operands {
   int e, rows, row;
   Tiled qkv, o, d_o;
@@ -121,7 +122,8 @@ void attention_case(const Probe& p, Report& r, const Shape& s) {
   // dS = P∘(dP − D) is the difference of two sums that have seen differently rounded numbers.
   r.begin("attention_backward", p.isa, p.half, p.half ? 2e-2 : kSingle, name);
   p.attention_backward(x.call(s, tables, back));
-  if (s.time > 1) {  // a single query has one weight, 1, whatever the scores: dQ and dK are rounding
+  if (s.time >
+      1) {  // a single query has one weight, 1, whatever the scores: dQ and dK are rounding
     r.error("dQ", x.error(x.qkv, 0, in.dq, s, s.heads));
     r.error("dK", x.error(x.qkv, s.heads * x.e, in.dk, s, s.kv_heads));
   }
@@ -131,10 +133,10 @@ void attention_case(const Probe& p, Report& r, const Shape& s) {
 }  // namespace
 
 void attention_cases(const Probe& p, Report& r) {
-  for (const Shape& s : {Shape{1, 1, 1, 2}, Shape{31, 1, 1, 8}, Shape{32, 2, 1, 32}, Shape{33, 2, 2, 6},
-                         Shape{64, 4, 2, 48}, Shape{65, 3, 1, 64, 4}, Shape{97, 1, 1, 128},
-                         Shape{40, 16, 4, 16, 8}, Shape{200, 2, 1, 32}, Shape{100, 3, 3, 80},
-                         Shape{5, 8, 1, 2}, Shape{600, 1, 1, 8, 3}}) {
+  for (const Shape& s :
+       {Shape{1, 1, 1, 2}, Shape{31, 1, 1, 8}, Shape{32, 2, 1, 32}, Shape{33, 2, 2, 6},
+        Shape{64, 4, 2, 48}, Shape{65, 3, 1, 64, 4}, Shape{97, 1, 1, 128}, Shape{40, 16, 4, 16, 8},
+        Shape{200, 2, 1, 32}, Shape{100, 3, 3, 80}, Shape{5, 8, 1, 2}, Shape{600, 1, 1, 8, 3}}) {
     attention_case(p, r, s);
   }
 }

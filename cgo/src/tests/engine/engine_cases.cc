@@ -1,5 +1,5 @@
-// What holds of the engine besides its numbers: the same bits again, nothing left behind by what came before,
-// whole optimizer steps, and failures that change nothing.
+// What holds of the engine besides its numbers: the same bits again, nothing left behind by what
+// came before, whole optimizer steps, and failures that change nothing.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -22,7 +22,9 @@ struct Outcome {
   bool operator==(const Outcome&) const = default;
 };
 
-Engine make(const Problem& p, const char* isa) { return {p.shape(), p.options(isa), p.offsets().data()}; }
+Engine make(const Problem& p, const char* isa) {
+  return {p.shape(), p.options(isa), p.offsets().data()};
+}
 
 Outcome gradients(Engine& e, const Problem& p, const std::vector<float>& params) {
   Outcome o;
@@ -76,7 +78,8 @@ void same_bits(const Problem& p, const char* isa, Report& r) {
     std::fill(bad.begin(), bad.end(), poison);
     e.load(bad.data());
     const Outcome other = gradients(e, p, bad);
-    r.expect(!std::isnan(poison) || std::isnan(other.loss), "parameters that are no numbers give no loss");
+    r.expect(!std::isnan(poison) || std::isnan(other.loss),
+             "parameters that are no numbers give no loss");
     r.expect(loaded(e, p) == first, "no trace of a step with such parameters");
   }
 }
@@ -114,7 +117,8 @@ void losses(Problem& p, const char* isa, Report& r, double bound) {
   plain.z_loss = 0;
   std::vector<float> unused(p.flat().size());
   const double trained = e.gradients(p.flat().data(), plain, unused.data()).loss * plain.divisor;
-  r.expect(std::abs(trained - alone) <= bound * std::abs(alone), "training and evaluation have one loss");
+  r.expect(std::abs(trained - alone) <= bound * std::abs(alone),
+           "training and evaluation have one loss");
 }
 
 // Gradients are added to what is there.
@@ -134,7 +138,8 @@ struct Moments {
   std::vector<float> p, m, v;
 };
 
-// Some steps of AdamW with clipping, each compared with the reference's from the gradients of the engine itself.
+// Some steps of AdamW with clipping, each compared with the reference's from the gradients of the
+// engine itself.
 void steps(const Problem& p, const char* isa, Report& r) {
   Moments now{p.flat(), std::vector<float>(p.flat().size(), Problem::kGap),
               std::vector<float>(p.flat().size(), Problem::kGap)};
@@ -156,17 +161,18 @@ void steps(const Problem& p, const char* isa, Report& r) {
     reference::AdamW o{0.02, 0.9, 0.95, 1e-6, 0, 1, step};
     o.scale = clip > 0 ? std::min(1.0, clip / (g.norm + 1e-6)) : 1;
     const Moments before = now;
-    const Result result =
-        e.step(now.p.data(), now.m.data(), now.v.data(), p.batch(),
-               {o.lr, o.beta1, o.beta2, o.eps, clip, o.step, decay.data()});
+    const Result result = e.step(now.p.data(), now.m.data(), now.v.data(), p.batch(),
+                                 {o.lr, o.beta1, o.beta2, o.eps, clip, o.step, decay.data()});
     r.expect(result.updated && result.loss == g.loss && result.norm == g.norm,
              "a step's loss and norm are those of the gradients");
     for (std::size_t i = 0; i < decay.size(); i++) {
       o.decay = decay[i];
       for (std::size_t k = 0; k < p.parameters()[i].size(); k++) {
         const std::size_t at = static_cast<std::size_t>(p.offsets()[i]) + k;
-        const auto gradient = static_cast<double>(g.flat[at]), old = static_cast<double>(before.p[at]);
-        double x = old, m = static_cast<double>(before.m[at]), v = static_cast<double>(before.v[at]);
+        const auto gradient = static_cast<double>(g.flat[at]),
+                   old = static_cast<double>(before.p[at]);
+        double x = old, m = static_cast<double>(before.m[at]),
+               v = static_cast<double>(before.v[at]);
         reference::adamw(o, 1, &gradient, &x, &m, &v);
         change.add(static_cast<double>(now.p[at]) - old, x - old);
         first.add(static_cast<double>(now.m[at]), m);
@@ -187,7 +193,8 @@ void steps(const Problem& p, const char* isa, Report& r) {
 // A loss or norm that is not finite changes nothing.
 void not_finite(const Problem& p, const char* isa, Report& r) {
   Engine e = make(p, isa);
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     std::vector<float> params = p.flat();
     params[static_cast<std::size_t>(p.offsets()[1])] = bad;
     std::vector<float> m(params.size(), 0.5F), v(params.size(), 0.25F), copy = params;
@@ -246,7 +253,8 @@ void no_memory(const Problem& p, const char* isa, Report& r) {
 void sizes(const Problem& p, const char* isa, Report& r) {
   const Engine e = make(p, isa);
   const auto count = static_cast<int>(p.offsets().size());
-  r.expect(e.parameters() == count && engine::Plan::count(p.shape()) == count, "number of parameters");
+  r.expect(e.parameters() == count && engine::Plan::count(p.shape()) == count,
+           "number of parameters");
   std::int64_t end = 0;
   for (std::size_t i = 0; i < p.offsets().size(); i++) {
     end = std::max(end, p.offsets()[i] + static_cast<std::int64_t>(p.parameters()[i].size()));

@@ -54,7 +54,8 @@ inline void put_heads(Tiled& x, int first, const Values& v, int rows, int heads,
 }
 
 // Compares; whatever stands in padding must be zero.
-inline Error head_error(const Tiled& x, int first, const Values& want, int rows, int heads, int size) {
+inline Error head_error(const Tiled& x, int first, const Values& want, int rows, int heads,
+                        int size) {
   const int e = head_columns(size);
   Error error;
   double padding = 0;

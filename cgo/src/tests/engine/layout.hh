@@ -63,7 +63,8 @@ class Tiled : public Buffer {
   int columns() const { return columns_; }
   // Words from one row of tiles to the next.
   std::size_t stride() const {
-    return static_cast<std::size_t>(columns_ / tile_) * static_cast<std::size_t>(engine::kTileWords);
+    return static_cast<std::size_t>(columns_ / tile_) *
+           static_cast<std::size_t>(engine::kTileWords);
   }
 
  private:
@@ -90,8 +91,8 @@ class Panels : public Buffer {
   std::size_t index(int k, int n) const {
     const std::size_t panel = static_cast<std::size_t>(n / 32 * depth_) * 32;
     const int neighbours = half_ ? 2 : 1;
-    return panel + static_cast<std::size_t>((k / neighbours * 32 + n % 32) * neighbours +
-                                            k % neighbours);
+    return panel +
+           static_cast<std::size_t>((k / neighbours * 32 + n % 32) * neighbours + k % neighbours);
   }
   bool half_;
   int depth_;

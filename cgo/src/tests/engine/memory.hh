@@ -1,5 +1,5 @@
-// The engine's own memory, seen from outside: the tests are linked with --wrap=mmap, so that they decide what lies
-// in it and whether there is any.
+// The engine's own memory, seen from outside: the tests are linked with --wrap=mmap, so that they
+// decide what lies in it and whether there is any.
 #ifndef TGO_TESTS_MEMORY_HH
 #define TGO_TESTS_MEMORY_HH
 

@@ -1,4 +1,5 @@
-// The whole engine: loss and the gradient of every parameter, over hand-picked corners and random shapes.
+// The whole engine: loss and the gradient of every parameter, over hand-picked corners and random
+// shapes.
 #include <cmath>
 
 #include "cases.hh"
@@ -9,7 +10,8 @@ namespace {
 
 constexpr double kModel = 1e-4;
 // A gradient has passed some ten roundings of 1.7e-3 for each layer, on the way forward and back.
-// Where a norm is over a few values it divides by what may be nearly nothing, and magnifies all of them.
+// Where a norm is over a few values it divides by what may be nearly nothing, and magnifies all of
+// them.
 constexpr double kModelHalf = 3e-2, kModelHalfNarrow = 1e-1;
 constexpr int kNarrow = 24;
 
@@ -42,10 +44,10 @@ std::vector<Case> corners(bool olmo2) {
   add(make(olmo2, 1, 2, 1, 1, 1, 7), 1, 1, 1, 1);
   add(make(olmo2, 1, 32, 1, 1, 32, 32), 1, 1, 32, 32).threads = 4;  // more threads than work
   add(make(olmo2, 2, 64, 2, 2, 96, 77), 2, 2, 64, 64).z_loss = 1e-3;
-  add(make(olmo2, 1, 192, 4, 2, 31, 33), 1, 1, 31, 33);              // heads of 48
+  add(make(olmo2, 1, 192, 4, 2, 31, 33), 1, 1, 31, 33);               // heads of 48
   add(make(olmo2, 1, 96, 16, 1, 65, 101), 3, 2, 33, 40).threads = 2;  // multi-query, heads of 6
   add(make(olmo2, 1, 128, 1, 1, 20, 7), 1, 1, 70, 70).model.tied = true;
-  add(make(olmo2, 1, 200, 1, 1, 33, 11), 2, 1, 5, 64);               // a head of 200
+  add(make(olmo2, 1, 200, 1, 1, 33, 11), 2, 1, 5, 64);  // a head of 200
   Case& masked = add(make(olmo2, 2, 24, 3, 1, 50, 60), 4, 2, 20, 20);
   masked.masked_rows = 2;  // a whole micro-batch without targets
   masked.threads = 2;
@@ -54,11 +56,12 @@ std::vector<Case> corners(bool olmo2) {
   tied.model.tied = true;
   tied.z_loss = 0.1;
   tied.threads = 4;
-  add(make(olmo2, 1, 16, 2, 1, 24, 19), 9, 9, 33, 40);               // more rows than a chunk
-  add(make(olmo2, 1, 16, 2, 1, 24, 19), 2, 2, 300, 300);             // a sequence longer than a chunk
+  add(make(olmo2, 1, 16, 2, 1, 24, 19), 9, 9, 33, 40);    // more rows than a chunk
+  add(make(olmo2, 1, 16, 2, 1, 24, 19), 2, 2, 300, 300);  // a sequence longer than a chunk
   add(make(olmo2, 1, 8, 1, 1, 8, 13), 1, 1, 2048, 2048).threads = 2;
   add(make(olmo2, 1, 8, 2, 1, 8, 50000), 1, 1, 9, 16).z_loss = 1e-4;
-  add(make(olmo2, 1, 6, 1, 1, 6, 5000), 6, 6, 40, 40).threads = 2;   // large vocabulary, several chunks
+  add(make(olmo2, 1, 6, 1, 1, 6, 5000), 6, 6, 40, 40).threads =
+      2;  // large vocabulary, several chunks
   add(make(olmo2, 4, 20, 2, 2, 30, 40), 2, 1, 40, 64).threads = 2;
   return all;
 }
@@ -88,7 +91,8 @@ Case random_case(Random& random) {
   return c;
 }
 
-void model_case(const std::vector<const char*>& isas, Report& r, const Case& c, std::uint64_t seed) {
+void model_case(const std::vector<const char*>& isas, Report& r, const Case& c,
+                std::uint64_t seed) {
   for (const bool half : {false, true}) {
     Problem problem(c, half, seed);
     const int norm = c.model.olmo2 ? c.model.kv_heads * c.model.size() : c.model.width;
@@ -100,7 +104,8 @@ void model_case(const std::vector<const char*>& isas, Report& r, const Case& c, 
       engine::Engine engine(problem.shape(), problem.options(isa), problem.offsets().data());
       engine.load(problem.flat().data());
       std::vector<float> flat(problem.flat().size());
-      const engine::Result result = engine.gradients(problem.flat().data(), problem.batch(), flat.data());
+      const engine::Result result =
+          engine.gradients(problem.flat().data(), problem.batch(), flat.data());
       const std::vector<Values> got = problem.unflatten(flat);
       problem.compare(r, got);
       Error loss, norm, plain;

@@ -15,7 +15,8 @@ std::vector<float> pad_rows(const Values& x, int rows, int width, int columns) {
   std::vector<float> out(static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns));
   for (int m = 0; m < rows; m++) {
     for (int n = 0; n < width; n++) {
-      out[static_cast<std::size_t>(m * columns + n)] = static_cast<float>(x[static_cast<std::size_t>(m * width + n)]);
+      out[static_cast<std::size_t>(m * columns + n)] =
+          static_cast<float>(x[static_cast<std::size_t>(m * width + n)]);
     }
   }
   return out;
@@ -176,7 +177,8 @@ void result_case(const Probe& p, Report& r, int rows, int width, double eps) {
 }
 
 void qk_case(const Probe& p, Report& r, int time, int sequences, int heads, int size, int first) {
-  const std::string shape = text("T %d × %d, %d heads of %d from %d", time, sequences, heads, size, first);
+  const std::string shape =
+      text("T %d × %d, %d heads of %d from %d", time, sequences, heads, size, first);
   const double once = p.half ? kRoundedOnce : kSingle;
   const int rows = time * sequences, e = head_columns(size), wide = first + heads * e + 32;
   Random random(static_cast<std::uint64_t>(time * 100 + heads * 10 + size));
@@ -185,11 +187,14 @@ void qk_case(const Probe& p, Report& r, int time, int sequences, int heads, int 
   const RotaryTables tables(time, size, theta);
   Values turned = in.y;
   for (int s = 0; s < sequences; s++) {
-    reference::rotary(turned.data() + static_cast<std::ptrdiff_t>(s) * time * heads * size, time, heads, size, theta, 1);
+    reference::rotary(turned.data() + static_cast<std::ptrdiff_t>(s) * time * heads * size, time,
+                      heads, size, theta, 1);
   }
-  std::vector<float> gains(static_cast<std::size_t>(heads * e)), inverse(static_cast<std::size_t>(rows), NAN);
+  std::vector<float> gains(static_cast<std::size_t>(heads * e)),
+      inverse(static_cast<std::size_t>(rows), NAN);
   for (int i = 0; i < heads * size; i++) {
-    gains[static_cast<std::size_t>(i / size * e + head_column(size, i % size))] = in.gains[static_cast<std::size_t>(i)];
+    gains[static_cast<std::size_t>(i / size * e + head_column(size, i % size))] =
+        in.gains[static_cast<std::size_t>(i)];
   }
   engine::Gain gain = in.gain;
   gain.columns = heads * e;
@@ -224,7 +229,8 @@ void turn_case(const Probe& p, Report& r, int size, int position) {
   Values x = normal_values(random, static_cast<std::int64_t>(position + 1) * size, false);
   std::vector<float> ours(static_cast<std::size_t>(e));
   for (int i = 0; i < size; i++) {
-    ours[static_cast<std::size_t>(head_column(size, i))] = static_cast<float>(x[static_cast<std::size_t>(position * size + i)]);
+    ours[static_cast<std::size_t>(head_column(size, i))] =
+        static_cast<float>(x[static_cast<std::size_t>(position * size + i)]);
   }
   const std::vector<float> start = ours;
   for (const int direction : {1, -1}) {
@@ -232,7 +238,8 @@ void turn_case(const Probe& p, Report& r, int size, int position) {
     reference::rotary(want.data(), position + 1, 1, size, 500, direction);
     ours = start;
     for (int n = 0; n < e; n += 32) {  // the second head: columns count from the start of any head
-      p.rotary(tables.cosine(), tables.sine(), e, position, e + n, direction > 0, &ours[static_cast<std::size_t>(n)]);
+      p.rotary(tables.cosine(), tables.sine(), e, position, e + n, direction > 0,
+               &ours[static_cast<std::size_t>(n)]);
     }
     Error error;
     for (int i = 0; i < size; i++) {

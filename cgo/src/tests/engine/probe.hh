@@ -1,5 +1,5 @@
-// Every kernel of one instruction set in one precision as a plain function, so that the tests themselves are
-// compiled once and without that instruction set. Values of the precision are void*.
+// Every kernel of one instruction set in one precision as a plain function, so that the tests
+// themselves are compiled once and without that instruction set. Values of the precision are void*.
 #ifndef TGO_TESTS_PROBE_HH
 #define TGO_TESTS_PROBE_HH
 
@@ -9,7 +9,16 @@ namespace tgo::tests {
 
 // 16 values in, 16 out.
 enum class Lanes {
-  kExp2, kExp2Half, kSigmoid, kSigmoidHalf, kSum, kLargest, kKeepFirst, kDropFirst, kRound, kScale2,
+  kExp2,
+  kExp2Half,
+  kSigmoid,
+  kSigmoidHalf,
+  kSum,
+  kLargest,
+  kKeepFirst,
+  kDropFirst,
+  kRound,
+  kScale2,
 };
 
 // Memory of an attention scratch: one call for each array.
@@ -55,34 +64,36 @@ struct Probe {
                            engine::Word* out);
   void (*tiles_transposed)(const engine::Word* x, std::size_t stride, int row_blocks, int columns,
                            engine::Word* out);
-  void (*block_panel_of_rows)(const engine::Word* block, engine::Word* panel, std::size_t tile_words);
+  void (*block_panel_of_rows)(const engine::Word* block, engine::Word* panel,
+                              std::size_t tile_words);
   void (*store_tiled)(void* x, int m, int n, int columns, const float* in);
   void (*load_tiled)(const void* x, int m, int n, int columns, float* out);
   void (*weight_gradient)(int n_blocks, int k_blocks, int row_blocks, const engine::Word* y,
                           const engine::Word* x, float* dw, bool add);
 
-  // tile.hh; product adds each row it hands over to out [rows × columns] and counts it in seen [rows × panels]
+  // tile.hh; product adds each row it hands over to out [rows × columns] and counts it in seen
+  // [rows × panels]
   void (*block)(const engine::Word* a, const engine::Word* b, std::size_t a_stride,
                 std::size_t b_stride, int tiles, float* c, bool add);
   void (*product)(int row_tiles, int panels, int tiles, const engine::Word* a,
                   const engine::Word* b, float* out, int* seen);
 
   // norm.hh and rotary.hh
-  void (*norm_forward)(const float* x, const engine::Gain& g, float eps, int rows, float* r, void* h,
-                       bool again);
+  void (*norm_forward)(const float* x, const engine::Gain& g, float eps, int rows, float* r,
+                       void* h, bool again);
   void (*norm_backward)(const float* x, const engine::Gain& g, const void* dh, const float* r,
                         int rows, float* dx, void* dx16, float* dg, bool set);
   void (*result_norm_forward)(const void* y, const engine::Gain& g, float eps, int rows,
                               const float* xi, float* xo, float* r);
-  void (*result_norm_backward)(const void* y, const engine::Gain& g, const float* dx, const float* r,
-                               int rows, void* dy, float* dg);
+  void (*result_norm_backward)(const void* y, const engine::Gain& g, const float* dx,
+                               const float* r, int rows, void* dy, float* dg);
   void (*round_rows)(const float* x, int rows, int columns, void* out);
   void (*add_rows)(const void* dt, int rows, int columns, float* dx);
   void (*rotary)(const float* cosine, const float* sine, int e, int position, int n, bool forward,
                  float* values);
   void (*qk_norm_forward)(const void* x, int x_columns, int first, const engine::Gain& g, float eps,
-                          const float* cosine, const float* sine, int e, int rows, int time, float* r,
-                          void* out, int out_columns);
+                          const float* cosine, const float* sine, int e, int rows, int time,
+                          float* r, void* out, int out_columns);
   void (*qk_norm_backward)(void* x, int x_columns, int first, const engine::Gain& g, int rows,
                            const float* r, const void* dy, int dy_columns, float* dg);
 
@@ -95,13 +106,14 @@ struct Probe {
   void (*swiglu_backward)(const float* c, int m, int p, int f, const void* gate_up, void* gradient,
                           void* s);
   // 32 logits of row m from column n on; `top` is that of its 32 rows
-  void (*keep_logits)(const float* c, int m, int n, int columns, int valid, void* logits, float* top);
+  void (*keep_logits)(const float* c, int m, int n, int columns, int valid, void* logits,
+                      float* top);
   double (*cross_entropy)(void* logits, int m, int columns, const std::int32_t* targets, float* top,
                           float z_loss, float unit);
   // logits [rows × columns], plain; sets the loss of each row with a target
   void (*running_loss)(const float* logits, int rows, int columns, int vocab,
-                       const std::int32_t* targets,
-                       float* top, float* sums, float* logit, double* losses);
+                       const std::int32_t* targets, float* top, float* sums, float* logit,
+                       double* losses);
   void (*embedding_forward)(const float* table, int width, const std::int32_t* ids, int rows,
                             int columns, float* x);
 

@@ -1,4 +1,5 @@
-// The instruction set's kernels and their probe in one file, so that each template is compiled once.
+// The instruction set's kernels and their probe in one file, so that each template is compiled
+// once.
 #include "../../engine/isa_avx512.cc"
 #include "probe_kernels.hh"
 

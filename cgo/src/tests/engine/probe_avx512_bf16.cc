@@ -1,9 +1,12 @@
-// The instruction set's kernels and their probe in one file, so that each template is compiled once.
+// The instruction set's kernels and their probe in one file, so that each template is compiled
+// once.
 #include "../../engine/isa_avx512_bf16.cc"
 #include "probe_kernels.hh"
 
 namespace tgo::tests {
 
-const Probe* probe_avx512_bf16(bool half) { return engine::avx512_bf16::probe(engine::kernels_avx512_bf16, half); }
+const Probe* probe_avx512_bf16(bool half) {
+  return engine::avx512_bf16::probe(engine::kernels_avx512_bf16, half);
+}
 
 }  // namespace tgo::tests

@@ -1,5 +1,5 @@
-// Fills a Probe from the kernels of TGO_ISA. Only thin wrappers: nothing that the standard library would
-// instantiate, since that would be code of this instruction set shared with all others.
+// Fills a Probe from the kernels of TGO_ISA. Only thin wrappers: nothing that the standard library
+// would instantiate, since that would be code of this instruction set shared with all others.
 #ifndef TGO_TESTS_PROBE_KERNELS_HH
 #define TGO_TESTS_PROBE_KERNELS_HH
 
@@ -139,9 +139,15 @@ struct Probes {
     p.lanes = [](Lanes op, const float* in, int n, float other, float* out) {
       store(out, apply(op, load(in), n, other));
     };
-    p.load_n = [](const float* in, int n, float* out) { store(out, engine::TGO_ISA::load_n(in, n)); };
-    p.store_n = [](float* out, const float* in, int n) { engine::TGO_ISA::store_n(out, load(in), n); };
-    p.narrow = [](const float* in, std::uint16_t* out) { store(reinterpret_cast<bf16*>(out), load(in)); };
+    p.load_n = [](const float* in, int n, float* out) {
+      store(out, engine::TGO_ISA::load_n(in, n));
+    };
+    p.store_n = [](float* out, const float* in, int n) {
+      engine::TGO_ISA::store_n(out, load(in), n);
+    };
+    p.narrow = [](const float* in, std::uint16_t* out) {
+      store(reinterpret_cast<bf16*>(out), load(in));
+    };
     p.store2 = [](void* out, const float* in) {
       engine::TGO_ISA::store2(cast(out), load(in), load(in + kLanes));
     };
@@ -163,7 +169,8 @@ struct Probes {
       store(out, a);
       store(out + kLanes, b);
     };
-    p.weight_gradient = [](int n, int k, int rows, const Word* y, const Word* x, float* dw, bool add) {
+    p.weight_gradient = [](int n, int k, int rows, const Word* y, const Word* x, float* dw,
+                           bool add) {
       const Tiles ready;
       engine::TGO_ISA::weight_gradient<T>(n, k, rows, y, x, dw, add);
     };
@@ -233,7 +240,8 @@ struct Probes {
       SwigluBackward<T>(cast(gate_up), cast(gradient), cast(s), m - m % kBlock, n, f)
           .put(m % kBlock, c);
     };
-    p.keep_logits = [](const float* c, int m, int n, int columns, int valid, void* logits, float* top) {
+    p.keep_logits = [](const float* c, int m, int n, int columns, int valid, void* logits,
+                       float* top) {
       KeepLogits<T>{{cast(logits), m - m % kBlock, n, columns}, top, valid}.put(m % kBlock, c);
     };
     p.cross_entropy = [](void* logits, int m, int columns, const std::int32_t* targets, float* top,
@@ -247,7 +255,8 @@ struct Probes {
   static void passes(tests::Probe& p) {
     p.attention = [](const PassCall& c) {
       with_pass<T>(c, [&](const Pass<T>& pass, const Layer& l, const Saved<T>& v) {
-        pass.attention(l, v, c.first, c.rows, c.out + static_cast<std::size_t>(c.first) * pass.s.d());
+        pass.attention(l, v, c.first, c.rows,
+                       c.out + static_cast<std::size_t>(c.first) * pass.s.d());
       });
     };
     p.attention_back = [](const PassCall& c) {

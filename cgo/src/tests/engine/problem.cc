@@ -23,7 +23,8 @@ Problem::Problem(const Case& c, bool half, std::uint64_t seed)
     : case_(c), half_(half), sizes_(reference::parameter_sizes(c.model)) {
   Random random(seed);
   draw_parameters(random);
-  place(random);  // before the tokens: batches of other sizes find the parameters in the same places
+  place(
+      random);  // before the tokens: batches of other sizes find the parameters in the same places
   draw_tokens(random);
   flat_ = flatten(parameters_);
 }
@@ -149,8 +150,8 @@ engine::Batch Problem::batch() const {
 void Problem::solve() {
   if (!solved_) {
     const reference::Tokens tokens{ids_.data(), targets_.data(), case_.sequences, case_.time};
-    loss_ = reference::model(case_.model, parameters_, tokens, case_.z_loss, 1 / divisor_,
-                             &gradients_);
+    loss_ =
+        reference::model(case_.model, parameters_, tokens, case_.z_loss, 1 / divisor_, &gradients_);
     solved_ = true;
   }
 }

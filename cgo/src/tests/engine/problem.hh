@@ -1,4 +1,5 @@
-// A model with random parameters and tokens, in the engine's flat buffers and as the reference has it.
+// A model with random parameters and tokens, in the engine's flat buffers and as the reference has
+// it.
 #ifndef TGO_TESTS_PROBLEM_HH
 #define TGO_TESTS_PROBLEM_HH
 
@@ -18,8 +19,8 @@ struct Case {
   reference::Model model;
   int context = 0, sequences = 1, time = 0, micro = 1, threads = 1;
   double z_loss = 0;
-  double masked = 0;     // share of targets that do not count
-  int masked_rows = 0;   // sequences without any target, −1: all
+  double masked = 0;    // share of targets that do not count
+  int masked_rows = 0;  // sequences without any target, −1: all
   std::string name() const;
 };
 
@@ -45,8 +46,9 @@ class Problem {
   const std::vector<Values>& gradients();
   double plain_loss() const;  // the sum of losses without z-loss and divisor
 
-  // Errors of gradients: of all together, and of each parameter in units of its own gradient's norm, or of a share
-  // of the whole's where its own is smaller: there it is the difference of larger numbers.
+  // Errors of gradients: of all together, and of each parameter in units of its own gradient's
+  // norm, or of a share of the whole's where its own is smaller: there it is the difference of
+  // larger numbers.
   void compare(Report& report, const std::vector<Values>& got);
 
   static constexpr float kGap = 12345.0F;

@@ -8,7 +8,8 @@ namespace tgo::reference {
 void linear(const double* x, const double* w, int m, int k, int n, double* y) {
   for (int i = 0; i < m; i++) {
     for (int j = 0; j < n; j++) {
-      const double *a = x + static_cast<std::int64_t>(i) * k, *b = w + static_cast<std::int64_t>(j) * k;
+      const double *a = x + static_cast<std::int64_t>(i) * k,
+                   *b = w + static_cast<std::int64_t>(j) * k;
       double sum = 0;
       for (int c = 0; c < k; c++) {
         sum += a[c] * b[c];
@@ -91,7 +92,8 @@ void rotary(double* x, int time, int heads, int size, double theta, int directio
 namespace {
 
 // Probabilities of query t over keys 0 … t.
-void weights_of(const AttentionShape& s, const double* q, const double* k, int h, int t, double* p) {
+void weights_of(const AttentionShape& s, const double* q, const double* k, int h, int t,
+                double* p) {
   const int g = h / (s.heads / s.kv_heads);
   const double* query = q + (static_cast<std::int64_t>(t) * s.heads + h) * s.size;
   double top = -1e300, sum = 0;
@@ -115,7 +117,8 @@ void weights_of(const AttentionShape& s, const double* q, const double* k, int h
 
 }  // namespace
 
-void attention(const AttentionShape& s, const double* q, const double* k, const double* v, double* o) {
+void attention(const AttentionShape& s, const double* q, const double* k, const double* v,
+               double* o) {
   Values p(static_cast<std::size_t>(s.time));
   for (int h = 0; h < s.heads; h++) {
     const int g = h / (s.heads / s.kv_heads);
@@ -208,7 +211,8 @@ double cross_entropy(const double* logits, const std::int32_t* targets, int m, i
 void embedding(const double* table, const std::int32_t* ids, int m, int width, double* x) {
   for (int i = 0; i < m; i++) {
     for (int c = 0; c < width; c++) {
-      x[static_cast<std::int64_t>(i) * width + c] = table[static_cast<std::int64_t>(ids[i]) * width + c];
+      x[static_cast<std::int64_t>(i) * width + c] =
+          table[static_cast<std::int64_t>(ids[i]) * width + c];
     }
   }
 }
@@ -217,7 +221,8 @@ void embedding_backward(const double* dx, const std::int32_t* ids, int m, int wi
                         double* d_table) {
   for (int i = 0; i < m; i++) {
     for (int c = 0; c < width; c++) {
-      d_table[static_cast<std::int64_t>(ids[i]) * width + c] += dx[static_cast<std::int64_t>(i) * width + c];
+      d_table[static_cast<std::int64_t>(ids[i]) * width + c] +=
+          dx[static_cast<std::int64_t>(i) * width + c];
     }
   }
 }

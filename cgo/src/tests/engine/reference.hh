@@ -1,6 +1,6 @@
-// What the engine computes, written as plainly as possible in double precision: one loop nest for each
-// formula, forward and backward, on matrices that lie row after row without any padding. The tests
-// compare every kernel and the whole model with it; nothing here is shared with the engine.
+// What the engine computes, written as plainly as possible in double precision: one loop nest for
+// each formula, forward and backward, on matrices that lie row after row without any padding. The
+// tests compare every kernel and the whole model with it; nothing here is shared with the engine.
 //
 // Letters: M rows, T positions of a sequence, D width, H heads, G key/value heads, E head size, F
 // feed-forward width, V vocabulary. A d… is the gradient of the loss with respect to …; backward
@@ -26,8 +26,8 @@ void rms_norm(const double* x, const double* g, int m, int width, double eps, do
 void rms_norm_backward(const double* x, const double* g, const double* dy, int m, int width,
                        double eps, double* dx, double* dg);
 
-// Position t turns the pair (x[i], x[i + E/2]) by the angle t · θ^(−2i/E), whose float32 rounding is part of
-// the definition. x [T × heads · E], in place; `direction` is 1, or −1 for the way back.
+// Position t turns the pair (x[i], x[i + E/2]) by the angle t · θ^(−2i/E), whose float32 rounding
+// is part of the definition. x [T × heads · E], in place; `direction` is 1, or −1 for the way back.
 void rotary(double* x, int time, int heads, int size, double theta, int direction);
 
 // Causal attention of one sequence: query head h reads key/value head h / (H/G).
@@ -35,7 +35,8 @@ struct AttentionShape {
   int time, heads, kv_heads, size;
 };
 // q [T × H·E], k and v [T × G·E], o [T × H·E].
-void attention(const AttentionShape& s, const double* q, const double* k, const double* v, double* o);
+void attention(const AttentionShape& s, const double* q, const double* k, const double* v,
+               double* o);
 void attention_backward(const AttentionShape& s, const double* q, const double* k, const double* v,
                         const double* d_o, double* dq, double* dk, double* dv);
 
@@ -44,8 +45,8 @@ void swiglu(const double* gate, const double* up, std::int64_t n, double* s);
 void swiglu_backward(const double* gate, const double* up, const double* ds, std::int64_t n,
                      double* d_gate, double* d_up);
 
-// Σ over rows with a target of lse − l[target] + z · lse²; d_logits (null: none) is set to its gradient times
-// `unit`.
+// Σ over rows with a target of lse − l[target] + z · lse²; d_logits (null: none) is set to its
+// gradient times `unit`.
 double cross_entropy(const double* logits, const std::int32_t* targets, int m, int vocab,
                      double z_loss, double unit, double* d_logits);
 
@@ -63,7 +64,8 @@ void adamw(const AdamW& o, std::int64_t n, const double* g, double* p, double* m
 
 // The whole model.
 struct Model {
-  bool olmo2 = false;  // norms on the results of sub-layers and on queries and keys; otherwise Llama-2
+  bool olmo2 =
+      false;  // norms on the results of sub-layers and on queries and keys; otherwise Llama-2
   bool tied = false;
   int layers = 1, width = 0, heads = 1, kv_heads = 1, ffn = 0, vocab = 0;
   double eps = 1e-5, theta = 10000;

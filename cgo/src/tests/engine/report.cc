@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -68,9 +69,13 @@ void Report::fail(const std::string& what) {
   constexpr int kShown = 40;
   failures_++;
   if (failures_ <= kShown) {
-    std::fprintf(stderr, "FAIL %s %s, %s: %s\n", key_.c_str(), isa_.c_str(), shape_.c_str(), what.c_str());
+    std::fprintf(stderr, "FAIL %s %s, %s: %s\n", key_.c_str(), isa_.c_str(), shape_.c_str(),
+                 what.c_str());
   } else if (failures_ == kShown + 1) {
     std::fprintf(stderr, "more failures are counted, not shown\n");
+  }
+  if (stop_) {
+    std::_Exit(1);
   }
 }
 
@@ -79,7 +84,8 @@ void Report::skip(const std::string& what, const std::string& why) {
 }
 
 void Report::print() const {
-  std::printf("Worst relative error of each kernel.\n\n%-22s %-8s %6s", "kernel", "values", "shapes");
+  std::printf("Worst relative error of each kernel.\n\n%-22s %-8s %6s", "kernel", "values",
+              "shapes");
   for (const std::string& isa : isas_) {
     std::printf(" %11s", isa.c_str());
   }

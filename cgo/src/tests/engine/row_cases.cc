@@ -94,7 +94,8 @@ struct Logits {
   }
 };
 
-void cross_entropy_case(const Probe& p, Report& r, int vocab, double scale, double z, double masked) {
+void cross_entropy_case(const Probe& p, Report& r, int vocab, double scale, double z,
+                        double masked) {
   const std::string shape = text("V %d, ×%g, z %g, masked %g", vocab, scale, z, masked);
   Random random(static_cast<std::uint64_t>(vocab));
   Logits in(p, random, vocab, scale, masked);
@@ -103,11 +104,12 @@ void cross_entropy_case(const Probe& p, Report& r, int vocab, double scale, doub
   }
   Values want(in.l.size());
   const double unit = 0.125 / 3;
-  const double loss = reference::cross_entropy(in.l.data(), in.targets.data(), 32, vocab, z, unit,
-                                               want.data());
+  const double loss =
+      reference::cross_entropy(in.l.data(), in.targets.data(), 32, vocab, z, unit, want.data());
   r.begin("cross_entropy", p.isa, p.half, p.half ? kRoundedOnce : kSingle, shape);
-  const double got = p.cross_entropy(in.tiled.data(), 32, in.columns, in.targets.data(),
-                                     in.top.data(), static_cast<float>(z), static_cast<float>(unit));
+  const double got =
+      p.cross_entropy(in.tiled.data(), 32, in.columns, in.targets.data(), in.top.data(),
+                      static_cast<float>(z), static_cast<float>(unit));
   Error e_loss, e;
   e_loss.add(got, loss);
   r.error("loss", e_loss);
@@ -138,8 +140,9 @@ void cross_entropy_case(const Probe& p, Report& r, int vocab, double scale, doub
                  logit.data(), losses.data());
   Error e_rows;
   for (int m = 0; m < 32; m++) {
-    const double one = reference::cross_entropy(&in.l[index(m, 0, vocab)], &in.targets[static_cast<std::size_t>(m)],
-                                                1, vocab, 0, 1, nullptr);
+    const double one =
+        reference::cross_entropy(&in.l[index(m, 0, vocab)],
+                                 &in.targets[static_cast<std::size_t>(m)], 1, vocab, 0, 1, nullptr);
     e_rows.add(losses[static_cast<std::size_t>(m)], one);
   }
   r.error("losses", e_rows);
@@ -178,7 +181,8 @@ void embedding_case(const Probe& p, Report& r, int rows, int width, int vocab) {
     }
   }
   const std::vector<float> d = floats(dx);
-  p.kernels->embedding_backward(d.data(), ids.data(), rows, columns, from, columns, gradient.data());
+  p.kernels->embedding_backward(d.data(), ids.data(), rows, columns, from, columns,
+                                gradient.data());
   Error e;
   for (std::size_t i = 0; i < want.size(); i++) {
     e.add(static_cast<double>(gradient[i]), want[i]);

@@ -1,4 +1,5 @@
-// layer.hh: attention and the feed-forward network of one layer with their norms and the residual sum.
+// layer.hh: attention and the feed-forward network of one layer with their norms and the residual
+// sum.
 #include <cmath>
 
 #include "cases.hh"
@@ -53,7 +54,9 @@ class Rows {
   }
   Error error(const float* got, const Values& want) const {
     Error e;
-    each([&](std::size_t plain, std::size_t ours) { e.add(static_cast<double>(got[ours]), want[plain]); });
+    each([&](std::size_t plain, std::size_t ours) {
+      e.add(static_cast<double>(got[ours]), want[plain]);
+    });
     return e;
   }
   // Whether padding is zero: columns, and with `whole` rows too.
@@ -114,7 +117,8 @@ void sublayer_case(const Probe& p, Report& r, const Case& c, bool attention, std
   std::vector<float> out(static_cast<std::size_t>(rows.count() * rows.columns()), NAN);
   run(p, state, rows, attention, seed % 2 == 0, out);
 
-  const std::string name = text("%s %s", c.model.olmo2 ? "OLMo-2" : "Llama-2", attention ? "attention" : "feed-forward");
+  const std::string name =
+      text("%s %s", c.model.olmo2 ? "OLMo-2" : "Llama-2", attention ? "attention" : "feed-forward");
   // Three roundings meet in a result in bfloat16, five and more in a gradient.
   r.begin(name, p.isa, p.half, p.half ? kRoundedTwice : kSingle, c.name());
   r.error("result", rows.error(out.data(), want.out));
@@ -141,7 +145,8 @@ void sublayer_case(const Probe& p, Report& r, const Case& c, bool attention, std
       size += want.gradients[i][k] * want.gradients[i][k];
       e.add(got[i][k], want.gradients[i][k]);
     }
-    if (size > 1e-12) {  // a parameter of this sub-layer, and not one whose gradient only rounding makes
+    if (size >
+        1e-12) {  // a parameter of this sub-layer, and not one whose gradient only rounding makes
       r.error(text("gradient %d", static_cast<int>(i)).c_str(), e);
     }
   }
@@ -165,11 +170,10 @@ Case shape(bool olmo2, int width, int heads, int kv_heads, int ffn, int time, in
 void sublayer_cases(const Probe& p, Report& r) {
   std::uint64_t seed = 1;
   for (const bool olmo2 : {false, true}) {
-    for (const Case& c :
-         {shape(olmo2, 8, 1, 1, 5, 3, 1), shape(olmo2, 32, 2, 1, 32, 32, 2),
-          shape(olmo2, 96, 2, 2, 130, 33, 1), shape(olmo2, 100, 2, 1, 63, 17, 3),
-          shape(olmo2, 128, 1, 1, 64, 40, 2), shape(olmo2, 192, 12, 3, 97, 9, 1),
-          shape(olmo2, 60, 10, 5, 31, 64, 1), shape(olmo2, 64, 8, 1, 200, 65, 2)}) {
+    for (const Case& c : {shape(olmo2, 8, 1, 1, 5, 3, 1), shape(olmo2, 32, 2, 1, 32, 32, 2),
+                          shape(olmo2, 96, 2, 2, 130, 33, 1), shape(olmo2, 100, 2, 1, 63, 17, 3),
+                          shape(olmo2, 128, 1, 1, 64, 40, 2), shape(olmo2, 192, 12, 3, 97, 9, 1),
+                          shape(olmo2, 60, 10, 5, 31, 64, 1), shape(olmo2, 64, 8, 1, 200, 65, 2)}) {
       seed++;
       sublayer_case(p, r, c, true, seed);
       sublayer_case(p, r, c, false, seed);

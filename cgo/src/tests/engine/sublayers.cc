@@ -40,7 +40,8 @@ void Attention::turn(Values& x, int heads, int direction) const {
   }
 }
 
-Values Attention::forward(const Model& m, const Layer& w, const Values& x, int sequences, int time) {
+Values Attention::forward(const Model& m, const Layer& w, const Values& x, int sequences,
+                          int time) {
   m_ = m;
   sequences_ = sequences;
   time_ = time;
@@ -140,7 +141,8 @@ Values FeedForward::backward(const Layer& w, const Layer& dw, const Values& d_ou
   Values dy = d_out;
   if (m_.olmo2) {
     dy = zeros(rows_, d);
-    rms_norm_backward(y_.data(), w.ffn_norm, d_out.data(), rows_, d, m_.eps, dy.data(), dw.ffn_norm);
+    rms_norm_backward(y_.data(), w.ffn_norm, d_out.data(), rows_, d, m_.eps, dy.data(),
+                      dw.ffn_norm);
   }
   Values ds = zeros(rows_, f), d_gate = ds, d_up = ds, dh = zeros(rows_, d);
   linear_backward(s_.data(), w.down, dy.data(), rows_, f, d, ds.data(), dw.down);
@@ -219,14 +221,15 @@ double model(const Model& m, const std::vector<Values>& parameters, const Tokens
   rms_norm(x.data(), w[norm].data(), rows, d, m.eps, h.data());
   linear(h.data(), w[head].data(), rows, d, m.vocab, logits.data());
   Values d_logits = logits, dh = zeros(rows, d), dx = dh;
-  const double loss = cross_entropy(logits.data(), tokens.targets, rows, m.vocab, z_loss, unit,
-                                    d_logits.data());
+  const double loss =
+      cross_entropy(logits.data(), tokens.targets, rows, m.vocab, z_loss, unit, d_logits.data());
   if (gradients == nullptr) {
     return loss * unit;
   }
   linear_backward(h.data(), w[head].data(), d_logits.data(), rows, d, m.vocab, dh.data(),
                   dw[head].data());
-  rms_norm_backward(x.data(), w[norm].data(), dh.data(), rows, d, m.eps, dx.data(), dw[norm].data());
+  rms_norm_backward(x.data(), w[norm].data(), dh.data(), rows, d, m.eps, dx.data(),
+                    dw[norm].data());
   for (std::size_t i = attention.size(); i-- > 0;) {
     dx = feed_forward[i].backward(layers[i], d_layers[i], dx);
     dx = attention[i].backward(layers[i], d_layers[i], dx);

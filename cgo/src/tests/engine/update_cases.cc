@@ -24,7 +24,8 @@ std::vector<const engine::Gain*> gains(const engine::Network& net) {
   return all;
 }
 
-// Calls each(place in the flat buffers, place in a thread's gradients) for every value of matrices and gains.
+// Calls each(place in the flat buffers, place in a thread's gradients) for every value of matrices
+// and gains.
 template <class Each>
 void each_value(const engine::Network& net, const Each& each) {
   auto chunk = [&](const engine::Row& row, const engine::Chunk& c, std::size_t at) {
@@ -53,7 +54,8 @@ struct Sums {
   std::vector<float> table;
   Values flat;  // in the places of the flat buffers
 
-  Sums(const engine::Network& net, std::size_t count, int threads, std::size_t length, Random& random)
+  Sums(const engine::Network& net, std::size_t count, int threads, std::size_t length,
+       Random& random)
       : table(static_cast<std::size_t>(net.shape.v() * net.shape.d()), NAN), flat(length) {
     for (int t = 0; t < threads; t++) {
       std::vector<float> g(count);
@@ -71,7 +73,8 @@ struct Sums {
         float& x = table[static_cast<std::size_t>(id * net.shape.d() + n)];
         x = n < net.shape.width ? static_cast<float>(random.normal()) : 0;
         if (n < net.shape.width) {
-          flat[static_cast<std::size_t>(net.table.offset + id * net.shape.width + n)] += static_cast<double>(x);
+          flat[static_cast<std::size_t>(net.table.offset + id * net.shape.width + n)] +=
+              static_cast<double>(x);
         }
       }
     }
@@ -82,19 +85,24 @@ struct Sums {
 };
 
 // Both copies of each matrix hold the parameters, rounded, with zeros in padding.
-void check_panels(const Probe& p, Report& r, const engine::Network& net, const std::vector<float>& flat) {
+void check_panels(const Probe& p, Report& r, const engine::Network& net,
+                  const std::vector<float>& flat) {
   for (const Matrix* w : matrices(net)) {
     Panels forward(p.half, w->columns, w->rows), backward(p.half, w->rows, w->columns);
     for (int m = 0; m < w->rows; m++) {
       for (int n = 0; n < w->columns; n++) {
         const engine::Chunk& c = w->chunk[n / 16];
         const bool real = w->row[m].offset >= 0 && n % 16 < c.count;
-        const double x = !real ? 0 : static_cast<double>(flat[static_cast<std::size_t>(w->row[m].offset + c.column + n % 16)]);
+        const double x =
+            !real ? 0
+                  : static_cast<double>(
+                        flat[static_cast<std::size_t>(w->row[m].offset + c.column + n % 16)]);
         forward.put(n, m, x);
         backward.put(m, n, x);
       }
     }
-    const std::size_t bytes = static_cast<std::size_t>(w->rows) * static_cast<std::size_t>(w->columns) * (p.half ? 2 : 4);
+    const std::size_t bytes =
+        static_cast<std::size_t>(w->rows) * static_cast<std::size_t>(w->columns) * (p.half ? 2 : 4);
     r.expect(std::memcmp(forward.data(), w->forward, bytes) == 0, "panels of the way forward");
     r.expect(std::memcmp(backward.data(), w->backward, bytes) == 0, "panels of the way back");
   }
@@ -103,13 +111,15 @@ void check_panels(const Probe& p, Report& r, const engine::Network& net, const s
     for (int n = 0; n < g->columns; n++) {
       const engine::Chunk& c = g->chunk[n / 16];
       const bool real = n % 16 < c.count;
-      ok &= g->value[n] == (real ? flat[static_cast<std::size_t>(g->row.offset + c.column + n % 16)] : 0);
+      ok &= g->value[n] ==
+            (real ? flat[static_cast<std::size_t>(g->row.offset + c.column + n % 16)] : 0);
     }
     r.expect(ok, "copies of gains");
   }
 }
 
-void sum_case(const Probe& p, Report& r, const ThreadState& state, Sums& sums, const Problem& problem) {
+void sum_case(const Probe& p, Report& r, const ThreadState& state, Sums& sums,
+              const Problem& problem) {
   double got = 0, want = 0;
   for (const engine::Unit& u : state.plan().units()) {
     got += p.kernels->sum_gradients(state.network(), u, sums.get());
@@ -187,11 +197,13 @@ void parameter_case(const Probe& p, Report& r, const Case& c, int threads) {
   const Problem problem(c, false, static_cast<std::uint64_t>(c.model.width));
   Random random(static_cast<std::uint64_t>(threads));
   ThreadState state(p, problem.shape(), problem.offsets().data(), 32, 32);
-  Sums sums(state.network(), state.plan().gradient_values(), threads, problem.flat().size(), random);
+  Sums sums(state.network(), state.plan().gradient_values(), threads, problem.flat().size(),
+            random);
   r.begin("load", p.isa, p.half, 0, c.name());
   state.load(problem.flat());
   check_panels(p, r, state.network(), problem.flat());
-  r.begin("sum, put gradients", p.isa, p.half, 1e-6, text("%s, %d threads", c.name().c_str(), threads));
+  r.begin("sum, put gradients", p.isa, p.half, 1e-6,
+          text("%s, %d threads", c.name().c_str(), threads));
   sum_case(p, r, state, sums, problem);
   r.begin("adamw", p.isa, p.half, kSingle, c.name());
   update_case(p, r, state, sums, problem, random);

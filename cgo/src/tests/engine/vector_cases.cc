@@ -96,7 +96,8 @@ void narrowing(const Probe& p, Report& r) {
   r.begin("narrow", p.isa, p.half, 0, "random, ties, NaN, ∞");
   Random random(1);
   std::vector<float> all = {0.0F, -0.0F, 1.0F, std::numeric_limits<float>::infinity(), 3.3e38F};
-  for (const std::uint32_t bits : {0x3f808000U, 0x3f818000U, 0x3f808001U, 0xbf807fffU, 0x3f7fffffU}) {
+  for (const std::uint32_t bits :
+       {0x3f808000U, 0x3f818000U, 0x3f808001U, 0xbf807fffU, 0x3f7fffffU}) {
     float x = 0;
     std::memcpy(&x, &bits, 4);
     all.push_back(x);
@@ -154,7 +155,8 @@ Panels panels_of(bool half, int depth, int columns, const std::function<double(i
 
 // Rearranges `columns` columns of a wider matrix, from column `first` on.
 void rearrange(const Probe& p, Report& r, int row_blocks, int columns, int wide, int first) {
-  r.begin("pack", p.isa, p.half, 0, text("%d × %d of %d from %d", row_blocks * 32, columns, wide, first));
+  r.begin("pack", p.isa, p.half, 0,
+          text("%d × %d of %d from %d", row_blocks * 32, columns, wide, first));
   Random random(static_cast<std::uint64_t>(row_blocks * 1000 + columns));
   const int rows = row_blocks * 32, tile = p.half ? 32 : 16;
   Tiled x = random_tiled(random, p.half, rows, wide);
@@ -195,7 +197,8 @@ void rearrange(const Probe& p, Report& r, int row_blocks, int columns, int wide,
 }
 
 void block_case(const Probe& p, Report& r, int tiles, std::size_t gap, bool add) {
-  r.begin("block", p.isa, p.half, kSingle, text("%d tiles, gap %zu%s", tiles, gap, add ? ", added" : ""));
+  r.begin("block", p.isa, p.half, kSingle,
+          text("%d tiles, gap %zu%s", tiles, gap, add ? ", added" : ""));
   Random random(static_cast<std::uint64_t>(tiles) + gap);
   const int depth = tiles * (p.half ? 32 : 16);
   Tiled a = random_tiled(random, p.half, 32, depth);
@@ -223,7 +226,8 @@ void block_case(const Probe& p, Report& r, int tiles, std::size_t gap, bool add)
 }
 
 void product_case(const Probe& p, Report& r, int row_tiles, int panels, int depth) {
-  r.begin("product", p.isa, p.half, kSingle, text("%d × %d over %d", row_tiles * 32, panels * 32, depth));
+  r.begin("product", p.isa, p.half, kSingle,
+          text("%d × %d over %d", row_tiles * 32, panels * 32, depth));
   Random random(static_cast<std::uint64_t>(row_tiles * 100 + panels));
   const int rows = row_tiles * 32, columns = panels * 32;
   Tiled a = random_tiled(random, p.half, rows, depth);
@@ -250,7 +254,8 @@ void product_case(const Probe& p, Report& r, int row_tiles, int panels, int dept
 
 void weight_case(const Probe& p, Report& r, int n_blocks, int k_blocks, int row_blocks, bool add) {
   r.begin("weight_gradient", p.isa, p.half, kSingle,
-          text("%d × %d over %d%s", n_blocks * 32, k_blocks * 32, row_blocks * 32, add ? ", added" : ""));
+          text("%d × %d over %d%s", n_blocks * 32, k_blocks * 32, row_blocks * 32,
+               add ? ", added" : ""));
   Random random(static_cast<std::uint64_t>(n_blocks * 100 + k_blocks));
   const int n = n_blocks * 32, k = k_blocks * 32, rows = row_blocks * 32;
   Tiled y = random_tiled(random, p.half, n, rows);
