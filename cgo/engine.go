@@ -2,7 +2,7 @@ package cgo
 
 /*
 #include <stdlib.h>
-#include "tgo.h"
+#include <tgo.h>
 */
 import "C"
 

@@ -1,7 +1,7 @@
 package cgo
 
 /*
-#include "tgo.h"
+#include <tgo.h>
 #cgo noescape tgo_embedding
 #cgo nocallback tgo_embedding
 #cgo noescape tgo_linear

@@ -1,7 +1,7 @@
 package cgo
 
 /*
-#include "tgo.h"
+#include <tgo.h>
 #cgo noescape tgo_graph_launch
 #cgo nocallback tgo_graph_launch
 #cgo noescape tgo_graph_wait

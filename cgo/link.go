@@ -3,10 +3,13 @@ package cgo
 /*
 #cgo CFLAGS: -I${SRCDIR}
 #cgo LDFLAGS: -L${SRCDIR}/../build/lib -ltgo -Wl,--allow-shlib-undefined
-#include "tgo.h"
-#include "tgo_stamp.h"
+#include <tgo.h>
+#include <tgo_stamp.h>
 */
 import "C"
+
+// The headers are included with < >: cgo compiles in the folder for temporary files, where "…" would find
+// another header of the same name first.
 
 import "fmt"
 

@@ -1,7 +1,7 @@
 package cgo
 
 /*
-#include "tgo.h"
+#include <tgo.h>
 #cgo noescape tgo_add
 #cgo nocallback tgo_add
 #cgo noescape tgo_sub

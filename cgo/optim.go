@@ -1,7 +1,7 @@
 package cgo
 
 /*
-#include "tgo.h"
+#include <tgo.h>
 */
 import "C"
 

@@ -1,7 +1,7 @@
 package cgo
 
 /*
-#include "tgo.h"
+#include <tgo.h>
 #cgo noescape tgo_fail_after
 #cgo nocallback tgo_fail_after
 */

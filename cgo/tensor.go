@@ -1,7 +1,7 @@
 package cgo
 
 /*
-#include "tgo.h"
+#include <tgo.h>
 #cgo noescape tgo_tensors_free
 #cgo nocallback tgo_tensors_free
 #cgo noescape tgo_from_ids

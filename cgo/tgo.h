@@ -288,8 +288,9 @@ typedef struct tgo_cuda_devices {
   char reason[256]; /* one sentence, empty when there are devices */
 } tgo_cuda_devices;
 
-/* Loads the second library if there is a driver for it. Call it before anything else of this header:
- * libtorch decides once per process whether it has CUDA. Later calls repeat the first one's answer. */
+/* Loads the second library if there is a driver for it. Call it before anything else of this
+ * header: libtorch decides once per process whether it has CUDA. Later calls repeat the first one's
+ * answer. */
 TGO_API tgo_status tgo_cuda_open(tgo_cuda_devices* out) TGO_NOEXCEPT;
 
 typedef struct tgo_cuda_info {
@@ -300,11 +301,17 @@ typedef struct tgo_cuda_info {
 } tgo_cuda_info;
 
 TGO_API tgo_status tgo_cuda_describe(int32_t device, tgo_cuda_info* out) TGO_NOEXCEPT;
-/* tgo_zeros on a device. Reads, writes, norms and rounding of such a flat tensor work as on the CPU. */
+/* tgo_zeros on a device. Reads, writes, norms and rounding of such a flat tensor work as on the
+ * CPU. */
 TGO_API tgo_status tgo_cuda_zeros(int32_t device, int32_t dtype, const int64_t* dims, int32_t rank,
                                   tgo_out* out) TGO_NOEXCEPT;
 
-enum { TGO_ATTENTION_AUTO = 0, TGO_ATTENTION_CUDNN = 1, TGO_ATTENTION_FLASH = 2, TGO_ATTENTION_MATH = 3 };
+enum {
+  TGO_ATTENTION_AUTO = 0,
+  TGO_ATTENTION_CUDNN = 1,
+  TGO_ATTENTION_FLASH = 2,
+  TGO_ATTENTION_MATH = 3
+};
 
 typedef struct tgo_graph_options {
   int32_t device, family;
@@ -364,8 +371,8 @@ typedef struct tgo_graph_update {
   int64_t step;     /* 1 for the first update */
 } tgo_graph_update;
 
-/* Starts a step of sequences × context tokens, ids in [0, vocab), targets in [−1, vocab), and returns
- * before it is done. At most two steps may be on their way. */
+/* Starts a step of sequences × context tokens, ids in [0, vocab), targets in [−1, vocab), and
+ * returns before it is done. At most two steps may be on their way. */
 TGO_API tgo_status tgo_graph_launch(tgo_graph* graph, const int32_t* ids, const int32_t* targets,
                                     int64_t count, tgo_graph_update update) TGO_NOEXCEPT;
 

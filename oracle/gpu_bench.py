@@ -24,16 +24,18 @@ import time
 import numpy as np
 import torch
 
-import bench
 import peer_train
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+OPTIMIZER = dict(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip=1.0)
+NO_DECAY = "*norm*"
 PEAK = 989.5e12
 GATE_STEPS = 20
 TOLERANCE = 2e-2  # of the loss, relative to ours
-SEQUENCES = {"7M": 32, "1B": 8}
+SEQUENCES = {"7M": 32, "1B": 12}
 MODES = {
-    "7M": ["bf16", "autocast", "bf16+compile", "bf16+graphs", "bf16+autotune", "autocast+graphs"],
-    "1B": ["autocast", "bf16+compile", "autocast+compile", "bf16+autotune"],
+    "7M": ["bf16+graphs", "autocast+graphs", "bf16", "autocast", "bf16+compile", "bf16+autotune"],
+    "1B": ["autocast+compile", "bf16+compile", "autocast", "bf16+autotune"],
 }
 
 
@@ -80,14 +82,14 @@ class Contender:
 
 def ours(args, size, files):
     shape, _, context = peer_train.SIZES[size]
-    o = bench.OPTIMIZER
+    o = OPTIMIZER
     sets = {
         "model.layers": shape.layers, "model.width": shape.width, "model.heads": shape.heads, "model.kv_heads": shape.kv_heads,
         "model.ffn": shape.ffn, "model.vocab": shape.vocab, "model.context": context, "model.rope_theta": shape.rope_theta,
         "model.norm_eps": shape.norm_eps, "precision": "bf16", "device": "cuda", "seed": 1, "batch.sequences": SEQUENCES[size],
         "batch.micro_sequences": SEQUENCES[size], "budget.steps": 1 << 20, "schedule.kind": "constant", "schedule.warmup_fraction": 0,
         "optimizer.lr": args.lr, "optimizer.betas": f"[{o['beta1']}, {o['beta2']}]", "optimizer.eps": o["eps"],
-        "optimizer.weight_decay": o["weight_decay"], "optimizer.clip_norm": o["clip"], "optimizer.no_decay": f"['{bench.NO_DECAY}']",
+        "optimizer.weight_decay": o["weight_decay"], "optimizer.clip_norm": o["clip"], "optimizer.no_decay": f"['{NO_DECAY}']",
     }  # fmt: skip
     request = {
         "what": "serve", "config": "", "sets": [f"{k}={v}" for k, v in sets.items()], "steps": 0, "warmup": 0,
@@ -97,8 +99,8 @@ def ours(args, size, files):
 
 
 def peer(args, mode, size, files):
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in (bench.OPTIMIZER | {"lr": args.lr}).items()]
-    flags += ["--no-decay", bench.NO_DECAY, f"--size={size}", f"--mode={mode}", "--threads=4", "--device=cuda"]
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in (OPTIMIZER | {"lr": args.lr}).items()]
+    flags += ["--no-decay", NO_DECAY, f"--size={size}", f"--mode={mode}", "--threads=4", "--device=cuda"]
     flags += [f"--model={files}", f"--shard={files / 'shard'}", f"--sequences={SEQUENCES[size]}"]
     return Contender(f"PyTorch {mode}", [sys.executable, peer_train.__file__, *flags])
 
@@ -112,6 +114,11 @@ def write_tokens(files, size):
     header[12] = 4  # bytes a token
     (files / "tokens").write_bytes(ids.tobytes())
     (files / "shard").write_bytes(header + ids.tobytes())
+
+
+def interval(values):
+    low, high = np.percentile(values, [2.5, 97.5])
+    return [float(low), float(high)]
 
 
 def flops(size):
@@ -134,7 +141,7 @@ def row(size, c, times, ratios, difference, rng):
     return {
         "size": size, "contender": c.name, "tokens_per_step": tokens, "ms": median, "ms_turns": times, "tokens_per_second": rate,
         "mfu_full": rate * full / PEAK, "mfu_causal": rate * causal / PEAK, "ratio": float(np.median(ratios)),
-        "ratio_interval": bench.interval(np.median(ratios[picks], 1)), "peak_gib": c.peak / 2**30, "warm_seconds": c.warm_seconds,
+        "ratio_interval": interval(np.median(ratios[picks], 1)), "peak_gib": c.peak / 2**30, "warm_seconds": c.warm_seconds,
         "loss_difference": difference, "void": not difference <= TOLERANCE,
     }  # fmt: skip
 
@@ -150,7 +157,8 @@ def duel(mine, theirs, args):
     return a, b
 
 
-def measure(args, size):
+def measure(args, size, keep):
+    """Rows of a size; `keep` is called with all so far whenever there is a new one."""
     rng = np.random.default_rng(1)
     rows = []
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
@@ -158,7 +166,7 @@ def measure(args, size):
         write_tokens(files, size)
         mine = ours(args, size, files)
         reference = mine.gate()
-        print(f"{size}: {mine.last.get('hardware')}, {mine.last.get('launch')}, {mine.estimate:.2f} ms, warm after {mine.warm_seconds:.0f} s", flush=True)
+        print(f"{size}: {mine.facts.get('hardware')}, {mine.last.get('launch')}, {mine.estimate:.2f} ms, warm after {mine.warm_seconds:.0f} s", flush=True)
         all_mine = []
         for mode in args.modes.split(",") if args.modes else MODES[size]:
             try:
@@ -173,12 +181,16 @@ def measure(args, size):
             print(line(rows[-1]), flush=True)
             all_mine += a
             theirs.finish()
-        own = row(size, mine, all_mine or [mine.estimate], [1.0], 0.0, rng)
-        own["planned_gib"] = mine.last.get("device_planned_bytes", 0) / 2**30
-        own["hardware"], own["launch"] = mine.last.get("hardware"), mine.last.get("launch")
-        print(line(own), flush=True)
+            keep([own(size, mine, all_mine, rng), *rows])
+        print(line(own(size, mine, all_mine, rng)), flush=True)
         mine.finish()
-    return [own, *rows]
+    return [own(size, mine, all_mine, rng), *rows]
+
+
+def own(size, mine, turns, rng):
+    r = row(size, mine, turns or [mine.estimate], [1.0], 0.0, rng)
+    last = mine.last
+    return r | {"planned_gib": last.get("device_planned_bytes", 0) / 2**30, "hardware": mine.facts.get("hardware"), "launch": last.get("launch")}
 
 
 HEADER = [
@@ -209,22 +221,31 @@ def machine():
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--worker", default=str(bench.ROOT / "bin/plasticity-worker"))
+    parser.add_argument("--worker", default=str(ROOT / "bin/plasticity-worker"))
     parser.add_argument("--sizes", default="7M,1B")
     parser.add_argument("--modes", default="", help="PyTorch's, separated by commas; none: a choice for each size")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--lr", type=float, default=3e-4)
-    parser.add_argument("--out", default=str(bench.ROOT / "build"))
+    parser.add_argument("--lr", type=float, default=5e-5)
+    parser.add_argument("--sequences", type=int, default=0, help="of a step; 0: a choice for each size")
+    parser.add_argument("--out", default=str(ROOT / "build"))
     args = parser.parse_args()
+    if args.sequences:
+        SEQUENCES.update(dict.fromkeys(SEQUENCES, args.sequences))
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     print(machine(), flush=True)
     rows = []
+
+    def save(new):
+        every = rows + new
+        (out / "gpu-bench.json").write_text(json.dumps({"machine": machine(), "rows": every}, indent=1), encoding="utf-8")
+        (out / "gpu-bench.md").write_text("\n".join(HEADER + [line(r) for r in every]) + "\n", encoding="utf-8")
+
     for size in args.sizes.split(","):
-        rows += measure(args, size)
-        (out / "gpu-bench.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1), encoding="utf-8")
-        (out / "gpu-bench.md").write_text("\n".join(HEADER + [line(r) for r in rows]) + "\n", encoding="utf-8")
+        new = measure(args, size, save)
+        save(new)
+        rows += new
 
 
 if __name__ == "__main__":

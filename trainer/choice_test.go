@@ -162,3 +162,18 @@ func eventsOf(t testing.TB, dir string) []record.Event {
 	}
 	return events
 }
+
+// Who insists on a step or on kernels of the CPU gets the CPU, or, having insisted on a GPU too, is told that both do not go.
+func TestPlace_AForcedStepIsTheCPUs(t *testing.T) {
+	for _, set := range []string{"step=engine", "step=reference", "isa=avx2"} {
+		at, err := place(load(t, []string{"device=auto", "precision=bf16", set}))
+		if err != nil || at.device != torch.CPU || at.note != "" {
+			t.Errorf("%s: %+v, %v", set, at, err)
+		}
+		key, _, _ := strings.Cut(set, "=")
+		_, err = place(load(t, []string{"device=cuda", "precision=bf16", set}))
+		if record.CodeOf(err) != record.Usage || !strings.Contains(fmt.Sprint(err), "set "+key+": auto") {
+			t.Errorf("%s on a GPU: %v, want 64 with %s: auto", set, err, key)
+		}
+	}
+}

@@ -20,11 +20,11 @@ type placement struct {
 // need a GPU.
 func place(c config.Run) (placement, error) {
 	host := placement{device: torch.CPU}
-	if c.Device == "cpu" || (c.Device == "auto" && (c.Precision != "bf16" || c.Step != "auto")) {
+	if c.Device == "cpu" || (c.Device == "auto" && (c.Precision != "bf16" || forced(c) != "")) {
 		return host, nil
 	}
-	if c.Step != "auto" {
-		return host, record.Fail(record.Usage, "step %s on %s: that step runs on the CPU; set step: auto, or device: cpu", c.Step, c.Device)
+	if key := forced(c); key != "" {
+		return host, record.Fail(record.Usage, "%s is set, and device %s: that is a choice among steps of the CPU; set %s: auto, or device: cpu", key, c.Device, key)
 	}
 	if c.Precision != "bf16" {
 		return host, record.Fail(record.Usage, "precision %s on %s: a GPU computes products in bfloat16; set precision: bf16, or device: cpu", c.Precision, c.Device)
@@ -53,6 +53,17 @@ func place(c config.Run) (placement, error) {
 		return host, record.Fail(record.Usage, "device %s: there are %d GPUs, cuda:0 to cuda:%d", c.Device, devices.Count, devices.Count-1)
 	}
 	return placement{device: n}, nil
+}
+
+// forced is the key by which a config insists on a step of the CPU; empty: it does not.
+func forced(c config.Run) string {
+	switch {
+	case c.Step != config.StepAuto:
+		return "step"
+	case c.ISA != config.ISAAuto:
+		return "isa"
+	}
+	return ""
 }
 
 // deviceNumber reads the number of cuda or cuda:N.

@@ -1,5 +1,5 @@
-// What libtgo and libtgo_cuda say to each other. libtgo loads the second library by name and takes one
-// table from it; what the table's functions throw passes through to libtgo's guard.
+// What libtgo and libtgo_cuda say to each other. libtgo loads the second library by name and takes
+// one table from it; what the table's functions throw passes through to libtgo's guard.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -26,7 +26,8 @@ struct Loaded {
 // The folder that this library was loaded from, with a slash at the end.
 std::string own_folder() {
   Dl_info info{};
-  if (dladdr(reinterpret_cast<const void*>(&tgo_cuda_open), &info) == 0 || info.dli_fname == nullptr) {
+  if (dladdr(reinterpret_cast<const void*>(&tgo_cuda_open), &info) == 0 ||
+      info.dli_fname == nullptr) {
     return "";
   }
   const std::string path(info.dli_fname);
@@ -107,8 +108,9 @@ tgo_status tgo_cuda_zeros(int32_t device, int32_t dtype, const int64_t* dims, in
     TORCH_CHECK(device >= 0 && device < devices, "there is no device cuda:", device, ", only ",
                 devices);
     const auto where = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device));
-    tgo::give(at::zeros(tgo::dims_of(dims, rank), at::TensorOptions(where).dtype(tgo::type_of(dtype))),
-              out);
+    tgo::give(
+        at::zeros(tgo::dims_of(dims, rank), at::TensorOptions(where).dtype(tgo::type_of(dtype))),
+        out);
   });
 }
 
@@ -121,10 +123,14 @@ tgo_status tgo_graph_new(const tgo_graph_options* options, const tgo_graph_state
                          int64_t segment_count, tgo_graph** out) noexcept {
   return tgo::guard([&] {
     const tgo::cuda::Table& table = tgo::cuda::table();
-    const tgo::cuda::State flat{tgo::borrow(state->params), tgo::borrow(state->grads),
-                                tgo::borrow(state->m),      tgo::borrow(state->v),
-                                tgo::borrow(state->copy16), state->embedding,
-                                state->norm,                state->head};
+    const tgo::cuda::State flat{tgo::borrow(state->params),
+                                tgo::borrow(state->grads),
+                                tgo::borrow(state->m),
+                                tgo::borrow(state->v),
+                                tgo::borrow(state->copy16),
+                                state->embedding,
+                                state->norm,
+                                state->head};
     *out = new tgo_graph{table.make(*options, flat, layers, segments, segment_count)};
   });
 }

@@ -1,8 +1,8 @@
-// The sizes of everything that the GPU step holds: what --dry-run prints is computed by the same lines
-// that lay the buffers out.
+// The sizes of everything that the GPU step holds: what --dry-run prints is computed by the same
+// lines that lay the buffers out.
 //
-// Letters: N rows of a micro-batch, D width, H heads, G key/value heads, E head size, F feed-forward
-// width, V vocabulary, S = (H + 2G)·E, L layers.
+// Letters: N rows of a micro-batch, D width, H heads, G key/value heads, E head size, F
+// feed-forward width, V vocabulary, S = (H + 2G)·E, L layers.
 #pragma once
 
 #include <c10/util/Exception.h>
@@ -21,8 +21,16 @@ struct GraphSizes {
   int streams;
 
   explicit GraphSizes(const tgo_graph_options& o)
-      : width(o.width), heads(o.heads), kv_heads(o.kv_heads), ffn(o.ffn), vocab(o.vocab),
-        layers(o.layers), time(o.context), olmo2(o.family == TGO_OLMO2), keep(o.keep != 0), streams(o.streams) {
+      : width(o.width),
+        heads(o.heads),
+        kv_heads(o.kv_heads),
+        ffn(o.ffn),
+        vocab(o.vocab),
+        layers(o.layers),
+        time(o.context),
+        olmo2(o.family == TGO_OLMO2),
+        keep(o.keep != 0),
+        streams(o.streams) {
     for (const int32_t n : {o.layers, o.width, o.heads, o.kv_heads, o.ffn, o.vocab, o.context,
                             o.sequences, o.micro_sequences}) {
       TORCH_CHECK(n >= 1, "a size of the graph is ", n, ", at least 1 is needed");
@@ -30,7 +38,8 @@ struct GraphSizes {
     TORCH_CHECK(o.width % o.heads == 0 && o.width / o.heads % 2 == 0 && o.heads % o.kv_heads == 0,
                 "width ", o.width, " over ", o.heads, " heads and ", o.kv_heads,
                 " key/value heads gives no even head size");
-    TORCH_CHECK(o.family == TGO_LLAMA2 || o.family == TGO_OLMO2, "family ", o.family, " is unknown");
+    TORCH_CHECK(o.family == TGO_LLAMA2 || o.family == TGO_OLMO2, "family ", o.family,
+                " is unknown");
     TORCH_CHECK(o.micro_sequences <= o.sequences, "a micro-batch of ", o.micro_sequences,
                 " sequences in a batch of ", o.sequences);
     size = width / heads;
@@ -62,8 +71,9 @@ inline int64_t layer_bytes(const GraphSizes& s) {
   const int64_t attention = s.rows * (2 * s.q_width() + 4 * s.heads);  // result, log-sum-exp
   const int64_t common = s.rows * 2 * (s.qkv_width() + 2 * s.ffn);
   const int64_t scales = s.rows * 4 * (s.olmo2 ? 4 : 2);
-  const int64_t stream = s.olmo2 ? s.rows * 2 * (4 * s.width + s.qk_width())  // inputs, results, q and k
-                                 : s.rows * 4 * 2 * s.width;                  // the residual stream
+  const int64_t stream =
+      s.olmo2 ? s.rows * 2 * (4 * s.width + s.qk_width())  // inputs, results, q and k
+              : s.rows * 4 * 2 * s.width;                  // the residual stream
   const int64_t kept = s.keep ? s.rows * 2 * (s.ffn + (s.olmo2 ? 0 : 2 * s.width)) : 0;
   return attention + common + scales + stream + kept;
 }
@@ -83,7 +93,8 @@ inline tgo_graph_memory plan_graph(const tgo_graph_options& o) {
   const int64_t again = two && !s.keep && !s.olmo2 ? 4 : 0;  // norms' results of two layers
   const int64_t narrow = 2 + (two ? 4 : 1) + again;          // the stream's, a product's, gradients
   const int64_t acts = two && !s.keep ? 2 : 1;
-  const int64_t reused = s.rows * (2 * narrow * s.width + 4 * s.width + 2 * acts * s.ffn + 2 * s.q_width());
+  const int64_t reused =
+      s.rows * (2 * narrow * s.width + 4 * s.width + 2 * acts * s.ffn + 2 * s.q_width());
   // Attention's backward: gradients of q, k, v, its sums in float32, and a scale a row and head.
   const int64_t attention = s.rows * (2 * s.qkv_width() + 4 * s.q_width() + 4 * s.heads);
   const int64_t products = s.streams * (int64_t{32} << 20);  // cuBLAS's workspace on a Hopper GPU

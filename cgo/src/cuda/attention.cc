@@ -38,7 +38,8 @@ at::Tensor repeated(const at::Tensor& x, int64_t heads) {
 // Fixed-order sums in what follows, for as long as this lives.
 class Deterministic {
  public:
-  Deterministic() : before_(context().deterministicAlgorithms()),
+  Deterministic()
+      : before_(context().deterministicAlgorithms()),
         warn_(context().deterministicAlgorithmsWarnOnly()),
         fill_(context().deterministicFillUninitializedMemory()) {
     context().setDeterministicFillUninitializedMemory(false);
@@ -146,11 +147,10 @@ class Math : public Attention {
   static at::Tensor probabilities(const Qkv& x) {
     const int64_t time = x.q.size(2);
     const double scale = 1.0 / std::sqrt(static_cast<double>(x.q.size(3)));
-    at::Tensor scores = at::matmul(
-        x.q.to(at::kFloat), repeated(x.k, x.q.size(1)).to(at::kFloat).transpose(-2, -1));
-    const at::Tensor mask = at::full({time, time}, -std::numeric_limits<float>::infinity(),
-                                     scores.options())
-                                .triu(1);
+    at::Tensor scores =
+        at::matmul(x.q.to(at::kFloat), repeated(x.k, x.q.size(1)).to(at::kFloat).transpose(-2, -1));
+    const at::Tensor mask =
+        at::full({time, time}, -std::numeric_limits<float>::infinity(), scores.options()).triu(1);
     return at::_softmax(scores * scale + mask, -1, false);
   }
 };
@@ -164,7 +164,9 @@ double distance(const at::Tensor& got, const at::Tensor& want) {
 }
 
 at::Tensor folded(const at::Tensor& x, int64_t kv_heads) {
-  return x.to(at::kFloat).reshape({x.size(0), kv_heads, x.size(1) / kv_heads, x.size(2), x.size(3)}).sum(2);
+  return x.to(at::kFloat)
+      .reshape({x.size(0), kv_heads, x.size(1) / kv_heads, x.size(2), x.size(3)})
+      .sum(2);
 }
 
 // The largest relative difference of result and gradients from plain products.

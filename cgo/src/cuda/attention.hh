@@ -11,7 +11,8 @@
 
 namespace tgo::cuda {
 
-// Dimensions: B batch, H heads, G key/value heads, T time, E head size. Any strides, the last one 1.
+// Dimensions: B batch, H heads, G key/value heads, T time, E head size. Any strides, the last
+// one 1.
 struct Qkv {
   at::Tensor q;     // [B, H, T, E]
   at::Tensor k, v;  // [B, G, T, E]
@@ -36,13 +37,14 @@ class Attention {
   virtual QkvGradients backward(const at::Tensor& dout, const Qkv& x, const Attended& a) const = 0;
 };
 
-// The implementations in the order in which they are tried on a device of compute capability major.x.
-// cuDNN's backward adds in no fixed order, so where `deterministic` asks for one it is passed over.
+// The implementations in the order in which they are tried on a device of compute capability
+// major.x. cuDNN's backward adds in no fixed order, so where `deterministic` asks for one it is
+// passed over.
 std::vector<std::unique_ptr<Attention>> attention_candidates(const tgo_graph_options& options,
                                                              int major);
 
-// Why `a` cannot be used for these sizes, or nothing. Runs it on a short sequence and compares with plain
-// products in float32.
+// Why `a` cannot be used for these sizes, or nothing. Runs it on a short sequence and compares with
+// plain products in float32.
 std::string refusal(const Attention& a, int64_t heads, int64_t kv_heads, int64_t size, int64_t time,
                     at::Device device);
 

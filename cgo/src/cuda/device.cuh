@@ -102,8 +102,8 @@ __device__ inline X warp_sum(X x) {
   return x;
 }
 
-// Sum over the P threads (a multiple of 32 that divides kThreads) that share a row. All threads of the
-// block call it. `scratch` has kThreads / 32 elements.
+// Sum over the P threads (a multiple of 32 that divides kThreads) that share a row. All threads of
+// the block call it. `scratch` has kThreads / 32 elements.
 template <int P, class X>
 __device__ inline X row_sum(X x, X* scratch) {
   x = warp_sum(x);

@@ -1,5 +1,5 @@
-// The embedding's gather, and its gradient without atomics: rows are visited in an order in which equal
-// ids are neighbours, and the block at the head of such a stretch adds the whole stretch up.
+// The embedding's gather, and its gradient without atomics: rows are visited in an order in which
+// equal ids are neighbours, and the block at the head of such a stretch adds the whole stretch up.
 #include "device.cuh"
 
 namespace tgo::cuda {

@@ -1,5 +1,5 @@
-// The step as a whole: token ids through pinned memory, all micro-batches and the update as one CUDA
-// graph, results read from pinned memory when they are asked for.
+// The step as a whole: token ids through pinned memory, all micro-batches and the update as one
+// CUDA graph, results read from pinned memory when they are asked for.
 #include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/cuda/CUDAGraph.h>
@@ -50,11 +50,13 @@ struct Slot {
 
 constexpr int64_t kSlots = 2;
 
-// The ids of a step as they lie in staging, on the host and on the device alike: the update's numbers,
-// then ids, targets and order.
+// The ids of a step as they lie in staging, on the host and on the device alike: the update's
+// numbers, then ids, targets and order.
 struct Staging {
   int64_t tokens;
-  size_t bytes() const { return sizeof(Update) + 3 * sizeof(int32_t) * static_cast<size_t>(tokens); }
+  size_t bytes() const {
+    return sizeof(Update) + 3 * sizeof(int32_t) * static_cast<size_t>(tokens);
+  }
   Update* update(uint8_t* base) const { return reinterpret_cast<Update*>(base); }
   int32_t* ids(uint8_t* base) const { return reinterpret_cast<int32_t*>(base + sizeof(Update)); }
   int32_t* targets(uint8_t* base) const { return ids(base) + tokens; }
@@ -142,11 +144,13 @@ at::Tensor upload(const void* data, size_t bytes, at::Device device) {
 
 Steps::Steps(const tgo_graph_options& options, const State& state, const tgo_graph_layer* layers,
              std::vector<Tile> tiles)
-    : options_(options), state_(state),
+    : options_(options),
+      state_(state),
       device_guard_(static_cast<c10::DeviceIndex>(options.device)),
       stream_(c10::cuda::getStreamFromPool(false, static_cast<c10::DeviceIndex>(options.device))),
       staging_{int64_t{options.sequences} * options.context},
-      starts_(static_cast<size_t>(options.vocab) + 1), tile_count_(static_cast<int64_t>(tiles.size())) {
+      starts_(static_cast<size_t>(options.vocab) + 1),
+      tile_count_(static_cast<int64_t>(tiles.size())) {
   const at::Device device(at::kCUDA, static_cast<at::DeviceIndex>(options.device));
   // Sums of products stay in float32 also where cuBLAS splits them.
   at::globalContext().setAllowBF16ReductionCuBLAS(false);
@@ -172,9 +176,7 @@ Steps::Steps(const tgo_graph_options& options, const State& state, const tgo_gra
   launch_ = options.launches != 0 ? "launches: as asked for" : "graph";
 }
 
-Steps::~Steps() {
-  C10_CUDA_IGNORE_ERROR(cudaStreamSynchronize(stream_));
-}
+Steps::~Steps() { C10_CUDA_IGNORE_ERROR(cudaStreamSynchronize(stream_)); }
 
 void Steps::describe(tgo_graph_info* out) const {
   std::snprintf(out->attention, sizeof out->attention, "%s", attention_.c_str());
@@ -184,7 +186,8 @@ void Steps::describe(tgo_graph_info* out) const {
 Tokens Steps::tokens_at(int64_t first, int64_t sequences) const {
   uint8_t* base = device_staging_.mutable_data_ptr<uint8_t>();
   const int64_t row = first * options_.context;
-  return {staging_.ids(base) + row, staging_.targets(base) + row, staging_.order(base) + row, sequences};
+  return {staging_.ids(base) + row, staging_.targets(base) + row, staging_.order(base) + row,
+          sequences};
 }
 
 void Steps::stage(Slot& slot, const int32_t* ids, const int32_t* targets, tgo_graph_update update) {
@@ -193,10 +196,12 @@ void Steps::stage(Slot& slot, const int32_t* ids, const int32_t* targets, tgo_gr
   copy_ids(targets, staging_.targets(base), staging_.tokens, -1, options_.vocab);
   const int64_t pass = int64_t{options_.micro_sequences} * options_.context;
   for (int64_t from = 0; from < staging_.tokens; from += pass) {
-    sort_rows(ids + from, staging_.order(base) + from, std::min(pass, staging_.tokens - from), starts_);
+    sort_rows(ids + from, staging_.order(base) + from, std::min(pass, staging_.tokens - from),
+              starts_);
   }
   const auto step = static_cast<double>(update.step);
-  *staging_.update(base) = {update.lr, update.decay, update.lr / (1.0 - std::pow(options_.beta1, step)),
+  *staging_.update(base) = {update.lr, update.decay,
+                            update.lr / (1.0 - std::pow(options_.beta1, step)),
                             1.0 / std::sqrt(1.0 - std::pow(options_.beta2, step))};
 }
 
@@ -276,7 +281,8 @@ void Steps::capture() {
   launch_ = "launches: the step could not be captured: " + why.substr(0, why.find('\n'));
 }
 
-void Steps::launch(const int32_t* ids, const int32_t* targets, int64_t count, tgo_graph_update update) {
+void Steps::launch(const int32_t* ids, const int32_t* targets, int64_t count,
+                   tgo_graph_update update) {
   TORCH_CHECK(count == staging_.tokens, "a step of ", staging_.tokens, " tokens got ", count);
   TORCH_CHECK(update.step >= 1, "the first update is step 1, not ", update.step);
   TORCH_CHECK(launched_ - waited_ < kSlots, "two steps are on their way already");
@@ -288,8 +294,8 @@ void Steps::launch(const int32_t* ids, const int32_t* targets, int64_t count, tg
   if (launched_ == waited_) {  // whoever filled the flat buffers did so on the default stream
     C10_CUDA_CHECK(cudaStreamSynchronize(cudaStreamLegacy));
   }
-  C10_CUDA_CHECK(cudaMemcpyAsync(device_staging_.mutable_data_ptr(), slot.staging.get(), staging_.bytes(),
-                                 cudaMemcpyHostToDevice, stream_));
+  C10_CUDA_CHECK(cudaMemcpyAsync(device_staging_.mutable_data_ptr(), slot.staging.get(),
+                                 staging_.bytes(), cudaMemcpyHostToDevice, stream_));
   if (stopped_ && launched_ == waited_) {
     forget_stop();
   }
@@ -325,8 +331,8 @@ double Steps::loss(const int32_t* ids, const int32_t* targets, int64_t count) {
   TORCH_CHECK(launched_ == waited_, "a step is on its way: wait for it first");
   TORCH_CHECK(count >= 1 && count % options_.context == 0 &&
                   count <= int64_t{options_.micro_sequences} * options_.context,
-              "a loss over ", count, " tokens, with windows of ", options_.context, " and passes of ",
-              options_.micro_sequences);
+              "a loss over ", count, " tokens, with windows of ", options_.context,
+              " and passes of ", options_.micro_sequences);
   const at::NoGradGuard no_grad;
   c10::cuda::CUDAGuard device(stream_.device_index());
   c10::cuda::CUDAStreamGuard guard(stream_);
@@ -357,8 +363,8 @@ std::unique_ptr<Engine> make_engine(const tgo_graph_options& options, const Stat
   const at::NoGradGuard no_grad;
   const int64_t n = state.params.numel();
   for (const at::Tensor& t : {state.params, state.grads, state.m, state.v, state.copy16}) {
-    TORCH_CHECK(t.is_cuda() && t.get_device() == options.device && t.dim() == 1 && t.is_contiguous() &&
-                    t.numel() == n,
+    TORCH_CHECK(t.is_cuda() && t.get_device() == options.device && t.dim() == 1 &&
+                    t.is_contiguous() && t.numel() == n,
                 "the flat buffers must lie on cuda:", options.device, ", all of one length");
   }
   TORCH_CHECK(n == options.parameters, n, " parameters in the buffers, ", options.parameters,

@@ -1,9 +1,9 @@
 // The kernels of the training step on a GPU, as plain functions over device memory: no torch here,
-// so that a kernel file compiles in seconds. Each launches on `stream` and returns at once; a launch
-// that CUDA refuses throws std::runtime_error.
+// so that a kernel file compiles in seconds. Each launches on `stream` and returns at once; a
+// launch that CUDA refuses throws std::runtime_error.
 //
-// Letters: N rows (tokens), D width, H heads, G key/value heads, E head size, T time, S = (H + 2G)·E,
-// F feed-forward width, V vocabulary.
+// Letters: N rows (tokens), D width, H heads, G key/value heads, E head size, T time, S = (H +
+// 2G)·E, F feed-forward width, V vocabulary.
 //
 // No kernel adds with atomics: sums run in a fixed order, so that equal inputs give equal bits.
 #pragma once
@@ -77,8 +77,8 @@ struct QKNorm {
   float eps;
 };
 
-// The gradients that attention's backward gave: [N, H, E] and twice [N, kv_given, E]; kv_given is G, or
-// H when every query head had its own copy, and copies are then summed.
+// The gradients that attention's backward gave: [N, H, E] and twice [N, kv_given, E]; kv_given is
+// G, or H when every query head had its own copy, and copies are then summed.
 struct HeadGradients {
   const bf16 *q, *k, *v;
   int kv_given;
@@ -109,8 +109,8 @@ struct CrossEntropy {
   bool grad;  // whether logits become their gradient
 };
 
-// losses[n] = lse − logit[target] + z · lse², 0 when the target is negative; with grad, logits [N, V]
-// become (softmax · (1 + 2 z · lse) − onehot) · inverse_divisor.
+// losses[n] = lse − logit[target] + z · lse², 0 when the target is negative; with grad, logits [N,
+// V] become (softmax · (1 + 2 z · lse) − onehot) · inverse_divisor.
 void cross_entropy(const CrossEntropy& c, bf16* logits, const int32_t* targets, double* losses,
                    int64_t rows, int64_t vocab, cudaStream_t stream);
 
@@ -148,8 +148,8 @@ void square_sums(const float* x, int64_t n, double* parts, cudaStream_t stream);
 void sums(const double* x, int64_t n, double* parts, cudaStream_t stream);
 // √Σ parts.
 void root_of_sum(const double* parts, double* out, cudaStream_t stream);
-// Fills `out` from both sums: loss · inverse_divisor, norm, and the factor that brings the norm down to
-// clip_norm (0: no clipping). `stopped` is never taken back.
+// Fills `out` from both sums: loss · inverse_divisor, norm, and the factor that brings the norm
+// down to clip_norm (0: no clipping). `stopped` is never taken back.
 void decide(const double* loss_parts, const double* norm_parts, double inverse_divisor,
             double clip_norm, Decision* out, cudaStream_t stream);
 // p ← p − lr·λ·p − lr·m̂/(√v̂ + eps) for every tile, unless stopped; copy16 gets the rounded p.

@@ -16,7 +16,8 @@ struct Peak {
 
 __device__ inline Peak join(Peak a, Peak b) {
   const float top = fmaxf(a.top, b.top);
-  // Nothing seen yet: top is −∞, and exp(−∞ − −∞) would be NaN. A NaN among the logits must stay one.
+  // Nothing seen yet: top is −∞, and exp(−∞ − −∞) would be NaN. A NaN among the logits must stay
+  // one.
   const float left = a.sum == 0 ? 0 : a.sum * __expf(a.top - top);
   const float right = b.sum == 0 ? 0 : b.sum * __expf(b.top - top);
   return {top, left + right};
@@ -25,7 +26,8 @@ __device__ inline Peak join(Peak a, Peak b) {
 __device__ Peak block_join(Peak p, Peak* scratch) {
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) {
-    p = join(p, {__shfl_xor_sync(0xffffffffU, p.top, step), __shfl_xor_sync(0xffffffffU, p.sum, step)});
+    p = join(
+        p, {__shfl_xor_sync(0xffffffffU, p.top, step), __shfl_xor_sync(0xffffffffU, p.sum, step)});
   }
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = p;
   __syncthreads();

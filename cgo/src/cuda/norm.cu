@@ -1,12 +1,13 @@
-// RMSNorm with the residual stream's addition, before a sub-layer (Llama-2) and behind one (OLMo-2).
+// RMSNorm with the residual stream's addition, before a sub-layer (Llama-2) and behind one
+// (OLMo-2).
 //
 // With r = 1/sqrt(mean(x²) + eps), h = x · r, g = gain:
 //   y     = h · g
 //   dgain = Σ rows dy · h
 //   dx    = r · (dy · g − h · mean(dy · g · h))
 //
-// P threads share a row, each W neighbouring columns at a time. Backward, a fixed number of blocks walks
-// over the rows and keeps the gain's gradient in shared memory, each thread its own columns.
+// P threads share a row, each W neighbouring columns at a time. Backward, a fixed number of blocks
+// walks over the rows and keeps the gain's gradient in shared memory, each thread its own columns.
 #include "device.cuh"
 
 namespace tgo::cuda {
@@ -82,11 +83,12 @@ __global__ void post_norm_kernel(Norm n, const bf16* y, float* x, bf16* h) {
   }
 }
 
-// Blocks that a multiprocessor must hold at once, so that all kGainParts run together on a large device.
+// Blocks that a multiprocessor must hold at once, so that all kGainParts run together on a large
+// device.
 constexpr int kGainBlocks = 4;
 
-// The block's sums for the gain: a copy a row of the block, added up in order at the end. A thread with
-// only one stretch of columns keeps its sums in registers.
+// The block's sums for the gain: a copy a row of the block, added up in order at the end. A thread
+// with only one stretch of columns keeps its sums in registers.
 template <int W, int P>
 struct GainSums {
   using At = Place<W, P>;
@@ -129,7 +131,8 @@ struct NormBackward {
 };
 
 template <int W, int P>
-__global__ void __launch_bounds__(kThreads, kGainBlocks) norm_backward_kernel(Norm n, NormBackward b) {
+__global__ void __launch_bounds__(kThreads, kGainBlocks)
+    norm_backward_kernel(Norm n, NormBackward b) {
   using At = Place<W, P>;
   extern __shared__ float shared[];
   __shared__ float scratch[kThreads / 32];
@@ -170,8 +173,9 @@ __global__ void __launch_bounds__(kThreads, kGainBlocks) norm_backward_kernel(No
 }
 
 template <int W, int P>
-__global__ void __launch_bounds__(kThreads, kGainBlocks) post_norm_backward_kernel(Norm n, const bf16* y, const bf16* dh, float* dx, bf16* dy,
-                                          float* partial) {
+__global__ void __launch_bounds__(kThreads, kGainBlocks)
+    post_norm_backward_kernel(Norm n, const bf16* y, const bf16* dh, float* dx, bf16* dy,
+                              float* partial) {
   using At = Place<W, P>;
   extern __shared__ float shared[];
   __shared__ float scratch[kThreads / 32];

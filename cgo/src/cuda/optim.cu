@@ -1,4 +1,5 @@
-// Norms in a fixed order, the decision whether a step counts, and AdamW over all parameters in one pass.
+// Norms in a fixed order, the decision whether a step counts, and AdamW over all parameters in one
+// pass.
 #include "device.cuh"
 
 namespace tgo::cuda {
@@ -143,7 +144,7 @@ void adamw(const AdamW& o, const Tile* tiles, int64_t count, const Update* updat
            const Decision* decision, float* p, const float* g, float* m, float* v, bf16* copy16,
            cudaStream_t stream) {
   adamw_kernel<<<static_cast<unsigned>(count), kThreads, 0, stream>>>(o, tiles, update, decision,
-                                                                     {p, g, m, v, copy16});
+                                                                      {p, g, m, v, copy16});
   check_launch("adamw");
 }
 

@@ -1,8 +1,8 @@
-// Rotary embedding in the half-split layout, on the rows of the fused product q, k, v; with OLMo-2's norm
-// over all query heads and over all key heads before it.
+// Rotary embedding in the half-split layout, on the rows of the fused product q, k, v; with
+// OLMo-2's norm over all query heads and over all key heads before it.
 //
-// Backward turns by the opposite angle. The norm's formulas are those of norm.cu, with a row's queries
-// (H·E) and keys (G·E) as two vectors.
+// Backward turns by the opposite angle. The norm's formulas are those of norm.cu, with a row's
+// queries (H·E) and keys (G·E) as two vectors.
 #include "device.cuh"
 
 namespace tgo::cuda {
@@ -39,8 +39,8 @@ __device__ inline Pair<W> turn(const Pair<W>& x, const Heads& h, int64_t angle, 
   return y;
 }
 
-// The pair at element i of key or value head `head` in a gradient of `given` heads a row: that head's, or
-// the sum over its query heads' copies.
+// The pair at element i of key or value head `head` in a gradient of `given` heads a row: that
+// head's, or the sum over its query heads' copies.
 template <int W>
 __device__ inline Pair<W> kv_pair(const Heads& h, const bf16* d, int given, int64_t row, int head,
                                   int i) {
@@ -226,7 +226,8 @@ __global__ void norm_rotate_backward_kernel(Heads h, QKNorm n, HeadGradients d, 
     });
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < q_width; i += kThreads) q_partial[blockIdx.x * q_width + i] = gains[i];
+  for (int i = threadIdx.x; i < q_width; i += kThreads)
+    q_partial[blockIdx.x * q_width + i] = gains[i];
   for (int i = threadIdx.x; i < k_width; i += kThreads) {
     k_partial[blockIdx.x * k_width + i] = gains[q_width + i];
   }
@@ -277,7 +278,7 @@ void norm_rotate(const Heads& h, const QKNorm& n, const bf16* qkv, bf16* qk, cud
 void norm_rotate_backward(const Heads& h, const QKNorm& n, const HeadGradients& d, bf16* qkv,
                           float* q_partial, float* k_partial, cudaStream_t stream) {
   auto* kernel = wide(h, {d.q, d.k, d.v, qkv, n.q_gain, n.k_gain}) ? norm_rotate_backward_kernel<8>
-                                                                  : norm_rotate_backward_kernel<1>;
+                                                                   : norm_rotate_backward_kernel<1>;
   const size_t bytes = static_cast<size_t>((h.heads + h.kv_heads) * h.size) * sizeof(float);
   if (bytes > 47U << 10U) {
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

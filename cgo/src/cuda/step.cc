@@ -58,8 +58,8 @@ void Pass::weight_gradient(const Weight& w, const at::Tensor& dy, const at::Tens
 // ---- shapes -----------------------------------------------------------------------------------
 
 void Pass::set_rows(const Tokens& tokens) {
-  TORCH_CHECK(tokens.sequences >= 1 && tokens.sequences * sizes_.time <= sizes_.rows, tokens.sequences,
-              " sequences in buffers for ", sizes_.rows / sizes_.time);
+  TORCH_CHECK(tokens.sequences >= 1 && tokens.sequences * sizes_.time <= sizes_.rows,
+              tokens.sequences, " sequences in buffers for ", sizes_.rows / sizes_.time);
   tokens_ = tokens;
   rows_ = tokens.sequences * sizes_.time;
   stream_ = c10::cuda::getCurrentCUDAStream(device_.index()).stream();
@@ -70,8 +70,13 @@ Norm Pass::norm_of(const Gain& g, const at::Tensor& rstd, int64_t width) const {
 }
 
 Heads Pass::heads_of() const {
-  return {rows_, sizes_.time, static_cast<int>(sizes_.heads), static_cast<int>(sizes_.kv_heads),
-          static_cast<int>(sizes_.size), float_of(cosine_), float_of(sine_)};
+  return {rows_,
+          sizes_.time,
+          static_cast<int>(sizes_.heads),
+          static_cast<int>(sizes_.kv_heads),
+          static_cast<int>(sizes_.size),
+          float_of(cosine_),
+          float_of(sine_)};
 }
 
 // q, k, v as attention reads them: [B, heads, T, E] views of rows.
@@ -142,10 +147,9 @@ void Pass::forward_llama(size_t i) {
   product(rows_of(l.gate_up_rows), rows_of(h2), l.gate_up);
   swiglu(half_of(l.gate_up_rows), half_of(act_of(i)), rows_, sizes_.ffn, stream_);
   product(rows_of(proj_), rows_of(act_of(i)), l.down);
-  const Norm next = last ? norm_of(norm_, rstd_, d)
-                         : norm_of(layers_[i + 1].norm1, layers_[i + 1].rstd1, d);
-  norm(next, float_of(l.stream_mid), half_of(proj_),
-       float_of(last ? x_ : layers_[i + 1].stream_in),
+  const Norm next =
+      last ? norm_of(norm_, rstd_, d) : norm_of(layers_[i + 1].norm1, layers_[i + 1].rstd1, d);
+  norm(next, float_of(l.stream_mid), half_of(proj_), float_of(last ? x_ : layers_[i + 1].stream_in),
        half_of(sizes_.keep && !last ? layers_[i + 1].h1 : h_), stream_);
 }
 
@@ -155,9 +159,10 @@ void Pass::forward_olmo(size_t i) {
   const bool last = i + 1 == layers_.size();
   const int64_t d = sizes_.width;
   product(rows_of(l.qkv_rows), rows_of(l.in), l.qkv);
-  norm_rotate(heads_of(),
-              {l.q_norm.value, l.k_norm.value, float_of(l.rstd_qk), static_cast<float>(options_.norm_eps)},
-              half_of(l.qkv_rows), half_of(l.qk_rows), stream_);
+  norm_rotate(
+      heads_of(),
+      {l.q_norm.value, l.k_norm.value, float_of(l.rstd_qk), static_cast<float>(options_.norm_eps)},
+      half_of(l.qkv_rows), half_of(l.qk_rows), stream_);
   l.attended = attention_->forward(qkv_of(l));
   product(rows_of(l.y1), l.attended.out.transpose(1, 2).reshape({rows_, sizes_.q_width()}), l.o);
   post_norm(norm_of(l.norm1, l.rstd1, d), half_of(l.y1), float_of(x_), half_of(l.mid), stream_);
@@ -179,7 +184,8 @@ void Pass::head(double* losses, bool grad, bool first) {
       join(layers_.size());  // the chunk before is read by its weight gradient
     }
     product(logits, h, head_);
-    cross_entropy(ce, half_of(logits), tokens_.targets + from, losses + from, n, sizes_.vocab, stream_);
+    cross_entropy(ce, half_of(logits), tokens_.targets + from, losses + from, n, sizes_.vocab,
+                  stream_);
     if (grad) {
       product_back(proj_.narrow(0, from, n), logits, head_);
       beside([&] { weight_gradient(head_, logits, h, first && from == 0); });
@@ -262,7 +268,8 @@ void Pass::backward_attention(size_t i, bool first) {
   Layer& l = layers_[i];
   const at::Tensor dy = rows_of(dy_[i % 2][1]), dattn = rows_of(dattn_);
   beside([&] {
-    weight_gradient(l.o, dy, l.attended.out.transpose(1, 2).reshape({rows_, sizes_.q_width()}), first);
+    weight_gradient(l.o, dy, l.attended.out.transpose(1, 2).reshape({rows_, sizes_.q_width()}),
+                    first);
   });
   product_back(dattn, dy, l.o);
   const at::Tensor dout =
@@ -283,8 +290,8 @@ void Pass::backward_attention(size_t i, bool first) {
   product_back(rows_of(proj_), rows_of(l.qkv_rows), l.qkv);
 }
 
-// dx_ and its copy in dy_ are the gradient of the layer's result, then of its input. The norms' results
-// are kept or computed again.
+// dx_ and its copy in dy_ are the gradient of the layer's result, then of its input. The norms'
+// results are kept or computed again.
 void Pass::backward_llama(size_t i, bool first) {
   Layer& l = layers_[i];
   const int64_t d = sizes_.width;

@@ -1,8 +1,9 @@
-// Forward and backward of a Llama-2 or OLMo-2, written out: static buffers, products by cuBLAS through
-// ATen, everything between them by the kernels. Every call only launches, on the current stream.
+// Forward and backward of a Llama-2 or OLMo-2, written out: static buffers, products by cuBLAS
+// through ATen, everything between them by the kernels. Every call only launches, on the current
+// stream.
 //
-// Letters: N rows (tokens) of a micro-batch, B sequences, T time, D width, H heads, G key/value heads,
-// E head size, F feed-forward width, V vocabulary, S = (H + 2G)·E.
+// Letters: N rows (tokens) of a micro-batch, B sequences, T time, D width, H heads, G key/value
+// heads, E head size, F feed-forward width, V vocabulary, S = (H + 2G)·E.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -44,8 +45,8 @@ class Pass {
   Pass(const tgo_graph_options& options, const State& state, const tgo_graph_layer* layers,
        at::Device device);
 
-  // Losses of the rows go to `losses`; gradients are those of Σ losses / divisor. The first pass of a
-  // step overwrites gradients, later ones add to theirs.
+  // Losses of the rows go to `losses`; gradients are those of Σ losses / divisor. The first pass of
+  // a step overwrites gradients, later ones add to theirs.
   void train(const Tokens& tokens, double* losses, bool first);
   // Losses only.
   void evaluate(const Tokens& tokens, double* losses);
@@ -98,7 +99,8 @@ class Pass {
   at::Tensor rows_of(const at::Tensor& buffer) const { return buffer.narrow(0, 0, rows_); }
   void product(const at::Tensor& out, const at::Tensor& x, const Weight& w) const;
   void product_back(const at::Tensor& dx, const at::Tensor& dy, const Weight& w) const;
-  void weight_gradient(const Weight& w, const at::Tensor& dy, const at::Tensor& x, bool first) const;
+  void weight_gradient(const Weight& w, const at::Tensor& dy, const at::Tensor& x,
+                       bool first) const;
 
   tgo_graph_options options_;
   GraphSizes sizes_;
@@ -117,16 +119,18 @@ class Pass {
   int64_t widest_gain_ = 0;
 
   // Scratch that every layer uses again.
-  at::Tensor x_;               // [N, D] f32: the residual stream's end, OLMo-2's whole
-  at::Tensor dx_;              // [N, D] f32: its gradient
-  at::Tensor h_, proj_;        // [N, D] bf16
-  at::Tensor dattn_;           // [N, H·E] bf16
-  // Read by weight gradients, which may still run while the next layer does: of even and odd layers.
-  std::array<std::array<at::Tensor, 2>, 2> dy_, again_;  // [N, D] bf16; feed-forward's and attention's
-  std::array<at::Tensor, 2> act_;                        // [N, F] bf16
-  at::Tensor rstd_;            // [N]: of the last norm
-  at::Tensor logits_;          // [chunk, V] bf16
-  at::Tensor cosine_, sine_;   // [T, E/2] f32
+  at::Tensor x_;         // [N, D] f32: the residual stream's end, OLMo-2's whole
+  at::Tensor dx_;        // [N, D] f32: its gradient
+  at::Tensor h_, proj_;  // [N, D] bf16
+  at::Tensor dattn_;     // [N, H·E] bf16
+  // Read by weight gradients, which may still run while the next layer does: of even and odd
+  // layers.
+  std::array<std::array<at::Tensor, 2>, 2> dy_,
+      again_;                      // [N, D] bf16; feed-forward's and attention's
+  std::array<at::Tensor, 2> act_;  // [N, F] bf16
+  at::Tensor rstd_;                // [N]: of the last norm
+  at::Tensor logits_;              // [chunk, V] bf16
+  at::Tensor cosine_, sine_;       // [T, E/2] f32
 
   Tokens tokens_{};
   int64_t rows_ = 0;

@@ -3,8 +3,8 @@
 //   dgate = dact · up · σ(gate) · (1 + gate · (1 − σ(gate)))
 //   dup   = dact · silu(gate)
 //
-// Backward overwrites gate and up with their gradients and, when the activation was not kept, dact with act,
-// which the product for the next weight gradient needs.
+// Backward overwrites gate and up with their gradients and, when the activation was not kept, dact
+// with act, which the product for the next weight gradient needs.
 #include "device.cuh"
 
 namespace tgo::cuda {

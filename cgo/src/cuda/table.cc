@@ -45,7 +45,8 @@ double flat_norm(const at::Tensor& flat) {
   square_sums(flat.const_data_ptr<float>(), flat.numel(), data, stream);
   root_of_sum(data, data + kSumParts, stream);
   double out = 0;
-  C10_CUDA_CHECK(cudaMemcpyAsync(&out, data + kSumParts, sizeof out, cudaMemcpyDeviceToHost, stream));
+  C10_CUDA_CHECK(
+      cudaMemcpyAsync(&out, data + kSumParts, sizeof out, cudaMemcpyDeviceToHost, stream));
   C10_CUDA_CHECK(cudaStreamSynchronize(stream));
   return out;
 }

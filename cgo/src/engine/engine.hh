@@ -68,8 +68,8 @@ struct Kernels {
   void (*prepare_thread)();
   void (*release_thread)();
 
-  // Forward and backward of a share. Adds to the thread's gradients unless `fresh`, then sets them.
-  // Returns the sum of the losses times `unit`⁻¹; gradients carry the factor unit.
+  // Forward and backward of a share. Gradients carry the factor `unit` and are added to the
+  // thread's, or, when `fresh`, replace them. Returns the sum of the losses without that factor.
   double (*micro_batch)(void* state, const Network&, const Share&, const float* table, float z_loss,
                         float unit, bool fresh, Clock&);
   // Sum of the losses of a share.

@@ -1,6 +1,6 @@
-// Every kernel against the same computation in double precision on the CPU, at shapes that take the wide
-// accesses and at odd ones. Prints the largest error of each and ends with 1 when one is too large.
-// Needs a device: make gpu-check.
+// Every kernel against the same computation in double precision on the CPU, at shapes that take the
+// wide accesses and at odd ones. Prints the largest error of each and ends with 1 when one is too
+// large. Needs a device: make gpu-check.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -10,94 +10,12 @@
 #include <vector>
 
 #include "../kernels.hh"
+#include "check.hh"
 
 namespace {
 
 using namespace tgo::cuda;
-using Doubles = std::vector<double>;
-
-int failures = 0;
-
-void must(cudaError_t e) {
-  if (e != cudaSuccess) {
-    std::printf("CUDA: %s\n", cudaGetErrorString(e));
-    std::exit(1);
-  }
-}
-
-template <class T>
-double value(T x) {
-  return static_cast<double>(x);
-}
-double value(bf16 x) { return static_cast<double>(__bfloat162float(x)); }
-
-template <class T>
-T element(double x) {
-  if constexpr (std::is_same_v<T, bf16>) {
-    return __float2bfloat16(static_cast<float>(x));
-  } else {
-    return static_cast<T>(x);
-  }
-}
-
-// Device memory with its values as the kernel sees them.
-template <class T>
-class Array {
- public:
-  explicit Array(size_t n) : n_(n) {
-    must(cudaMalloc(reinterpret_cast<void**>(&p_), std::max<size_t>(n, 1) * sizeof(T)));
-    must(cudaMemset(p_, 0, n * sizeof(T)));
-  }
-  explicit Array(const std::vector<T>& x) : Array(x.size()) {
-    must(cudaMemcpy(p_, x.data(), x.size() * sizeof(T), cudaMemcpyHostToDevice));
-  }
-  ~Array() { cudaFree(p_); }
-  Array(const Array&) = delete;
-  Array& operator=(const Array&) = delete;
-  operator T*() const { return p_; }
-  Doubles read() const {
-    std::vector<T> x(n_);
-    must(cudaDeviceSynchronize());
-    must(cudaMemcpy(x.data(), p_, n_ * sizeof(T), cudaMemcpyDeviceToHost));
-    Doubles out(n_);
-    std::transform(x.begin(), x.end(), out.begin(), [](T v) { return value(v); });
-    return out;
-  }
-
- private:
-  T* p_ = nullptr;
-  size_t n_;
-};
-
-template <class T>
-std::vector<T> normal(size_t n, double mean, double deviation, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<double> draw(mean, deviation);
-  std::vector<T> x(n);
-  for (T& v : x) v = element<T>(draw(random));
-  return x;
-}
-
-template <class T>
-Doubles doubles(const std::vector<T>& x) {
-  Doubles out;
-  for (T v : x) out.push_back(value(v));
-  return out;
-}
-
-void check(const std::string& what, const Doubles& got, const Doubles& want, double limit) {
-  double scale = 1e-30, worst = 0;
-  for (double w : want) scale = std::max(scale, std::abs(w));
-  for (size_t i = 0; i < want.size(); i++) {
-    const double e = std::abs(got[i] - want[i]) / scale;
-    worst = std::isnan(e) ? 1e9 : std::max(worst, e);
-  }
-  const bool good = worst <= limit && got.size() == want.size();
-  failures += good ? 0 : 1;
-  std::printf("%s %-44s largest error %.1e of the largest value (limit %.0e)\n", good ? "ok  " : "FAIL",
-              what.c_str(), worst, limit);
-}
-
+using namespace tgo::cuda::testing;
 constexpr double kHalf = 8e-3, kSingle = 2e-5;  // limits: of results rounded to bfloat16, and not
 
 std::string shaped(const char* what, int64_t rows, int64_t width) {
@@ -113,7 +31,8 @@ void test_embedding(int64_t rows, int64_t width, int64_t vocab) {
     ids[i] = i % 3 == 0 ? 1 : static_cast<int32_t>(random() % static_cast<uint32_t>(vocab));
     order[i] = static_cast<int32_t>(i);
   }
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return ids[size_t(a)] < ids[size_t(b)]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return ids[size_t(a)] < ids[size_t(b)]; });
   Array<float> t(table), x(size_t(rows * width)), d(dx), dt(table);
   Array<bf16> h(size_t(rows * width));
   Array<int32_t> i(ids), o(order);
@@ -168,10 +87,12 @@ void test_norm(int64_t rows, int64_t width) {
   Array<GainSum> list(1);
   must(cudaMemcpy(static_cast<GainSum*>(list), &sum, sizeof sum, cudaMemcpyHostToDevice));
   sum_gains(list, 1, width, false, nullptr);
-  Doubles total(n), result, gradient, gains(static_cast<size_t>(width)), g = doubles(gain), d = doubles(dh);
+  Doubles total(n), result, gradient, gains(static_cast<size_t>(width)), g = doubles(gain),
+                                                                         d = doubles(dh);
   for (size_t i = 0; i < n; i++) total[i] = value(x[i] + __bfloat162float(y[i]));
   for (int64_t r = 0; r < rows; r++) {
-    const RowNorm row = row_norm(&total[size_t(r * width)], g.data(), &d[size_t(r * width)], width, 1e-5, gains.data());
+    const RowNorm row = row_norm(&total[size_t(r * width)], g.data(), &d[size_t(r * width)], width,
+                                 1e-5, gains.data());
     for (int64_t c = 0; c < width; c++) {
       result.push_back(row.y[size_t(c)]);
       gradient.push_back(value(dx[size_t(r * width + c)]) + row.dx[size_t(c)]);
@@ -200,10 +121,12 @@ void test_post_norm(int64_t rows, int64_t width) {
   Array<GainSum> list(1);
   must(cudaMemcpy(static_cast<GainSum*>(list), &sum, sizeof sum, cudaMemcpyHostToDevice));
   sum_gains(list, 1, width, true, nullptr);
-  Doubles in = doubles(y), d(n), result, gradient, gains(static_cast<size_t>(width)), g = doubles(gain);
+  Doubles in = doubles(y), d(n), result, gradient, gains(static_cast<size_t>(width)),
+          g = doubles(gain);
   for (size_t i = 0; i < n; i++) d[i] = value(dx[i]) + value(dh[i]);
   for (int64_t r = 0; r < rows; r++) {
-    const RowNorm row = row_norm(&in[size_t(r * width)], g.data(), &d[size_t(r * width)], width, 1e-6, gains.data());
+    const RowNorm row = row_norm(&in[size_t(r * width)], g.data(), &d[size_t(r * width)], width,
+                                 1e-6, gains.data());
     for (int64_t c = 0; c < width; c++) {
       result.push_back(value(x[size_t(r * width + c)]) + row.y[size_t(c)]);
       gradient.push_back(row.dx[size_t(c)]);
@@ -220,7 +143,8 @@ void test_post_norm(int64_t rows, int64_t width) {
 }
 
 // Turns the heads [first, first + count) of a row.
-void turn_row(Doubles& row, int first, int count, int size, const float* c, const float* s, double sign) {
+void turn_row(Doubles& row, int first, int count, int size, const float* c, const float* s,
+              double sign) {
   const int half = size / 2;
   for (int head = first; head < first + count; head++) {
     for (int i = 0; i < half; i++) {
@@ -250,10 +174,13 @@ struct Tables {
   }
 };
 
-Doubles slice(const Doubles& x, int64_t from, int64_t n) { return {x.begin() + from, x.begin() + from + n}; }
+Doubles slice(const Doubles& x, int64_t from, int64_t n) {
+  return {x.begin() + from, x.begin() + from + n};
+}
 
 // The gradient of a row of q, k, v before turning back: copies of a key or value head are summed.
-Doubles gradient_row(const RotaryCase& k, const Doubles& dq, const Doubles& dk, const Doubles& dv, int64_t row) {
+Doubles gradient_row(const RotaryCase& k, const Doubles& dq, const Doubles& dk, const Doubles& dv,
+                     int64_t row) {
   Doubles out = slice(dq, row * k.heads * k.size, int64_t{k.heads} * k.size);
   const int copies = k.kv_given / k.kv_heads;
   for (const Doubles* d : {&dk, &dv}) {
@@ -286,7 +213,8 @@ void test_rotary(const RotaryCase& k) {
   Doubles want, grad;
   const Doubles in = doubles(qkv), q = doubles(dq), kk = doubles(dk), v = doubles(dv);
   for (int64_t r = 0; r < rows; r++) {
-    const float *c = &tables.cosine[size_t(r % k.time * half)], *s = &tables.sine[size_t(r % k.time * half)];
+    const float *c = &tables.cosine[size_t(r % k.time * half)],
+                *s = &tables.sine[size_t(r % k.time * half)];
     Doubles row = slice(in, r * width, width), d = gradient_row(k, q, kk, v, r);
     turn_row(row, 0, turned, k.size, c, s, 1);
     turn_row(d, 0, turned, k.size, c, s, -1);
@@ -305,9 +233,12 @@ void test_norm_rotary(const RotaryCase& k) {
   const auto dq = normal<bf16>(size_t(rows * qw), 0, 1, 2);
   const auto dk = normal<bf16>(size_t(rows * k.kv_given * k.size), 0, 1, 3);
   const auto dv = normal<bf16>(size_t(rows * k.kv_given * k.size), 0, 1, 4);
-  const auto q_gain = normal<float>(size_t(qw), 1, 0.2, 5), k_gain = normal<float>(size_t(kw), 1, 0.2, 6);
-  Array<float> cosine(tables.cosine), sine(tables.sine), qg(q_gain), kg(k_gain), rstd(size_t(rows * 2));
-  Array<float> qp(size_t(kGainParts * qw)), kp(size_t(kGainParts * kw)), qd(static_cast<size_t>(qw)), kd(static_cast<size_t>(kw));
+  const auto q_gain = normal<float>(size_t(qw), 1, 0.2, 5),
+             k_gain = normal<float>(size_t(kw), 1, 0.2, 6);
+  Array<float> cosine(tables.cosine), sine(tables.sine), qg(q_gain), kg(k_gain),
+      rstd(size_t(rows * 2));
+  Array<float> qp(size_t(kGainParts * qw)), kp(size_t(kGainParts * kw)),
+      qd(static_cast<size_t>(qw)), kd(static_cast<size_t>(kw));
   Array<bf16> x(qkv), gq(dq), gk(dk), gv(dv), qk(size_t(rows * (qw + kw)));
   const Heads h{rows, k.time, k.heads, k.kv_heads, k.size, cosine, sine};
   const QKNorm n{qg, kg, rstd, 1e-6F};
@@ -321,7 +252,8 @@ void test_norm_rotary(const RotaryCase& k) {
   const Doubles in = doubles(qkv), q = doubles(dq), kk = doubles(dk), v = doubles(dv);
   const Doubles g1 = doubles(q_gain), g2 = doubles(k_gain);
   for (int64_t r = 0; r < rows; r++) {
-    const float *c = &tables.cosine[size_t(r % k.time * half)], *s = &tables.sine[size_t(r % k.time * half)];
+    const float *c = &tables.cosine[size_t(r % k.time * half)],
+                *s = &tables.sine[size_t(r % k.time * half)];
     Doubles row = slice(in, r * width, width), d = gradient_row(k, q, kk, v, r);
     turn_row(d, 0, k.heads + k.kv_heads, k.size, c, s, -1);
     const RowNorm a = row_norm(&row[0], g1.data(), &d[0], qw, 1e-6, q_sum.data());
@@ -341,7 +273,8 @@ void test_norm_rotary(const RotaryCase& k) {
 }
 
 void test_swiglu(int64_t rows, int64_t ffn) {
-  const auto gu = normal<bf16>(size_t(rows * 2 * ffn), 0, 2, 1), da = normal<bf16>(size_t(rows * ffn), 0, 1, 2);
+  const auto gu = normal<bf16>(size_t(rows * 2 * ffn), 0, 2, 1),
+             da = normal<bf16>(size_t(rows * ffn), 0, 1, 2);
   Array<bf16> gate_up(gu), act(size_t(rows * ffn)), dact(da);
   swiglu(gate_up, act, rows, ffn, nullptr);
   const Doubles first = act.read();
@@ -350,7 +283,8 @@ void test_swiglu(int64_t rows, int64_t ffn) {
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t c = 0; c < ffn; c++) {
       const size_t g = size_t(r * 2 * ffn + c), u = g + size_t(ffn), a = size_t(r * ffn + c);
-      const double x = value(gu[g]), up = value(gu[u]), s = 1 / (1 + std::exp(-x)), d = value(da[a]);
+      const double x = value(gu[g]), up = value(gu[u]), s = 1 / (1 + std::exp(-x)),
+                   d = value(da[a]);
       want[a] = x * s * up;
       grad[g] = d * up * s * (1 + x * (1 - s));
       grad[u] = d * x * s;
@@ -364,7 +298,8 @@ void test_swiglu(int64_t rows, int64_t ffn) {
 void test_cross_entropy(int64_t rows, int64_t vocab, double z) {
   const auto logits = normal<bf16>(size_t(rows * vocab), 1, 3, 1);
   std::vector<int32_t> targets;
-  for (int64_t r = 0; r < rows; r++) targets.push_back(r % 5 == 4 ? -1 : int32_t((r * 7919) % vocab));
+  for (int64_t r = 0; r < rows; r++)
+    targets.push_back(r % 5 == 4 ? -1 : int32_t((r * 7919) % vocab));
   Array<bf16> l(logits);
   Array<int32_t> t(targets);
   Array<double> losses(static_cast<size_t>(rows));
@@ -427,7 +362,8 @@ void test_update(int64_t n) {
     const double grad = value(g[at]) / (norm + 1e-6), decay = i < n / 2 ? 0.1 : 0;
     wm.push_back(0.9 * value(m[at]) + 0.1 * grad);
     wv.push_back(0.95 * value(v[at]) + 0.05 * grad * grad);
-    wp.push_back(value(p[at]) * (1 - u.lr * u.decay * decay) - u.rate * wm.back() / (std::sqrt(wv.back()) * u.root + 1e-8));
+    wp.push_back(value(p[at]) * (1 - u.lr * u.decay * decay) -
+                 u.rate * wm.back() / (std::sqrt(wv.back()) * u.root + 1e-8));
   }
   check(shaped("adamw: values", 1, n), dp.read(), wp, 1e-6);
   check(shaped("adamw: first moment", 1, n), dm.read(), wm, 1e-6);
@@ -442,7 +378,8 @@ void test_update(int64_t n) {
 
 void test_stop() {
   const double nan = std::nan("");
-  for (const auto& [loss, norm, want] : {std::tuple{1.0, nan, 1.0}, {nan, 1.0, 1.0}, {1.0, INFINITY, 1.0}, {1.0, 1.0, 0.0}}) {
+  for (const auto& [loss, norm, want] :
+       {std::tuple{1.0, nan, 1.0}, {nan, 1.0, 1.0}, {1.0, INFINITY, 1.0}, {1.0, 1.0, 0.0}}) {
     Doubles l(kSumParts), n(kSumParts);
     l[3] = loss, n[900] = norm;
     Array<double> dl(l), dn(n);
@@ -465,11 +402,15 @@ int main() {
   }
   test_embedding(3000, 256, 100);
   test_embedding(257, 30, 11);
-  for (const auto& [rows, width] : {std::pair{1000, 256}, {333, 2048}, {77, 768}, {50, 4096}, {1200, 66}, {7, 30}}) {
+  for (const auto& [rows, width] :
+       {std::pair{1000, 256}, {333, 2048}, {77, 768}, {50, 4096}, {1200, 66}, {7, 30}}) {
     test_norm(rows, width);
     test_post_norm(rows, width);
   }
-  for (const RotaryCase& k : {RotaryCase{2, 96, 8, 4, 32, 4}, {2, 50, 8, 2, 64, 8}, {1, 33, 3, 1, 10, 1}, {2, 20, 4, 4, 128, 4}}) {
+  for (const RotaryCase& k : {RotaryCase{2, 96, 8, 4, 32, 4},
+                              {2, 50, 8, 2, 64, 8},
+                              {1, 33, 3, 1, 10, 1},
+                              {2, 20, 4, 4, 128, 4}}) {
     test_rotary(k);
     test_norm_rotary(k);
   }
