@@ -102,6 +102,10 @@ asan: go ## C++ tests under address, leak and undefined-behaviour sanitizers
 	@cgo/build.sh asan
 	@ctest --test-dir build/asan --output-on-failure
 
+.PHONY: mutants
+mutants: ## plant errors into the CPU engine; its test must fail with each (not part of CI)
+	@tools/mutants.sh
+
 .PHONY: oracle
 oracle: build ## compare with PyTorch and transformers, live
 	@tools/oracle.sh

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <new>
 
+#include "forbid.hh"
+
 namespace tgo::engine {
 namespace {
 
@@ -57,7 +59,10 @@ Memory::Memory(std::size_t bytes) : bytes_((bytes + kHugePage - 1) / kHugePage *
   start_ = p;
   madvise(start_, bytes_, MADV_HUGEPAGE);
 }
-Memory::~Memory() { munmap(start_, bytes_); }
+Memory::~Memory() {
+  allow(start_, bytes_);
+  munmap(start_, bytes_);
+}
 
 int Plan::count(const Shape& s) {
   return 2 + s.layers * (s.reordered_norm ? 11 : 9) + (s.tied ? 0 : 1);

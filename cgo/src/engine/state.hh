@@ -7,6 +7,7 @@
 #include "adamw.hh"
 #include "attention.hh"
 #include "engine.hh"
+#include "forbid.hh"
 
 namespace tgo::engine::TGO_ISA {
 
@@ -16,8 +17,10 @@ struct Arena {
   std::size_t used = 0;
 
   TGO_INLINE void* take(std::size_t bytes) {
-    void* p = base == nullptr ? nullptr : base + used;
-    used += (bytes + 127) / 64 * 64;  // a line more than asked: loads of whole words stay inside
+    char* p = base == nullptr ? nullptr : base + used;
+    const std::size_t size = (bytes + 127) / 64 * 64;  // a line at least between two neighbours
+    used += size;
+    forbid(p == nullptr ? nullptr : p + bytes, size - bytes);
     return p;
   }
   template <class X>

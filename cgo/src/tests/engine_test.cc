@@ -2,7 +2,7 @@
 // reference in double precision, for every instruction set that this processor has, and prints what
 // was compared.
 //
-//   engine_test [--isa NAME] [--only GROUP]
+//   engine_test [--isa NAME] [--only GROUP] [--stop 1]    (1: at the first failure)
 #include <cstdio>
 #include <cstring>
 
@@ -32,13 +32,13 @@ bool wanted(const char* filter, const char* name) {
   return filter == nullptr || std::strcmp(filter, name) == 0;
 }
 
-int run(const char* only_isa, const char* only_group) {
+int run(const char* only_isa, const char* only_group, bool stop) {
   const engine::Features f = engine::features();
   const Isa all[] = {{"amx", f.amx_bf16, probe_amx},
                      {"avx512_bf16", f.avx512_bf16, probe_avx512_bf16},
                      {"avx512", f.avx512, probe_avx512},
                      {"avx2", f.avx2, probe_avx2}};
-  Report report;
+  Report report(stop);
   std::vector<const char*> here;
   for (const Isa& isa : all) {
     if (!wanted(only_isa, isa.name)) {
@@ -72,14 +72,23 @@ int run(const char* only_isa, const char* only_group) {
 }  // namespace tgo::tests
 
 int main(int count, char** arguments) {
-  const char *isa = nullptr, *group = nullptr;
-  for (int i = 1; i + 1 < count; i += 2) {
-    const bool is_isa = std::strcmp(arguments[i], "--isa") == 0;
-    if (!is_isa && std::strcmp(arguments[i], "--only") != 0) {
-      std::fprintf(stderr, "usage: engine_test [--isa NAME] [--only GROUP]\n");
+  const char *isa = nullptr, *group = nullptr, *stop = "0";
+  const struct {
+    const char* name;
+    const char** value;
+  } options[] = {{"--isa", &isa}, {"--only", &group}, {"--stop", &stop}};
+  for (int i = 1; i < count; i += 2) {
+    bool known = false;
+    for (const auto& o : options) {
+      if (i + 1 < count && std::strcmp(arguments[i], o.name) == 0) {
+        *o.value = arguments[i + 1];
+        known = true;
+      }
+    }
+    if (!known) {
+      std::fprintf(stderr, "usage: engine_test [--isa NAME] [--only GROUP] [--stop 1]\n");
       return 64;
     }
-    (is_isa ? isa : group) = arguments[i + 1];
   }
-  return tgo::tests::run(isa, group);
+  return tgo::tests::run(isa, group, std::strcmp(stop, "1") == 0);
 }

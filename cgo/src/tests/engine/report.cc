@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -72,6 +73,9 @@ void Report::fail(const std::string& what) {
                  what.c_str());
   } else if (failures_ == kShown + 1) {
     std::fprintf(stderr, "more failures are counted, not shown\n");
+  }
+  if (stop_) {
+    std::_Exit(1);
   }
 }
 

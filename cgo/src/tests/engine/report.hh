@@ -62,6 +62,8 @@ class Error {
 // Collects errors under kernel, precision and instruction set, and prints the worst ones.
 class Report {
  public:
+  // `stop`: the first failure ends the program.
+  explicit Report(bool stop) : stop_(stop) {}
   // What the next errors belong to. `shape` names the case in messages.
   void begin(const std::string& kernel, const std::string& isa, bool half, double bound,
              const std::string& shape);
@@ -91,6 +93,7 @@ class Report {
   std::string key_, isa_, shape_;
   double bound_ = 0;
   int failures_ = 0, cases_ = 0;
+  bool stop_;
 };
 
 // printf to a string.
