@@ -138,9 +138,9 @@ func TestNumbers_AsPeopleWriteThem(t *testing.T) {
 
 func TestPasses_SaysHowOftenTheTextIsRead(t *testing.T) {
 	t.Parallel()
-	short, long := small(), small()
-	short.losses, long.losses, long.tpp = short.losses[:1], long.losses[:1], 100
-	records := append(short.records(1), long.records(1)...)
+	once, often := small(), small()
+	once.losses, often.losses, often.tpp = once.losses[:1], often.losses[:1], 100
+	records := append(once.records(1), often.records(1)...)
 	if got := passes(NewSet(records, nil).settings); got != "" {
 		t.Errorf("without the size of the text: %q", got)
 	}
