@@ -84,7 +84,7 @@ Case random_case(Random& random) {
   c.model.tied = random.chance(0.4);
   c.model.eps = random.one_of(std::vector<double>{1e-5, 1e-6, 1e-3});
   c.model.theta = random.one_of(std::vector<double>{10000, 500000, 10});
-  c.threads = random.one_of(std::vector<int>{1, 2, 4});
+  c.threads = random.one_of(std::vector<int>{1, 1, 2, 2, 4});
   c.z_loss = random.one_of(std::vector<double>{0, 0, 1e-4, 0.02});
   c.masked = random.one_of(std::vector<double>{0, 0.2, 0.7});
   c.masked_rows = random.chance(0.15) ? 1 : 0;
@@ -134,10 +134,15 @@ void model_cases(const std::vector<const char*>& isas, Report& r) {
       model_case(isas, r, c, seed++);
     }
   }
+  // Each random shape on two instruction sets, in turn.
   constexpr int kRandom = 70;
   Random random(2026);
   for (int i = 0; i < kRandom; i++) {
-    model_case(isas, r, random_case(random), seed++);
+    std::vector<const char*> two;
+    for (std::size_t k = 0; k < isas.size() && k < 2; k++) {
+      two.push_back(isas[(static_cast<std::size_t>(i) + k * (isas.size() / 2)) % isas.size()]);
+    }
+    model_case(two, r, random_case(random), seed++);
   }
 }
 
