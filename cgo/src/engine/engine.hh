@@ -12,18 +12,21 @@ namespace tgo::engine {
 struct Setup {
   Shape shape;
   int time = 0;        // rows of a sequence: context, padded
-  int rows = 0;        // of a thread's share of the largest micro-batch
-  int group_rows = 0;  // that go forward and backward before the next ones do
+  int rows = 0;        // of the largest share
   int chunk_rows = 0;  // that pass through a layer at once
   int head_rows = 0;   // that pass through the output layer at once
   bool backward = true;
-  std::size_t gradient_values = 0;
 };
 
-// A thread's share of a micro-batch: `sequences` of `time` tokens each, one behind the other.
+// What a thread takes at a time, forward and, in training, backward: `sequences` of `time` tokens
+// each, one behind the other.
 struct Share {
   const std::int32_t *ids = nullptr, *targets = nullptr;
   int sequences = 0, time = 0;
+  // In training: the gradient of the residual stream [rows × D] goes to dx, and those of matrices
+  // and gains are added to `gradient`, or, when `fresh`, replace what is there.
+  float *dx = nullptr, *gradient = nullptr;
+  bool fresh = false;
 };
 
 // Seconds that a thread has spent on each part, and, while a trace is on, when.
@@ -53,9 +56,9 @@ struct Unit {
   int block;
 };
 
-// Gradients of all threads: where each one's lie, the first `count` of them to be added up.
+// Where the gradients that are to be added up lie, `count` times all of them.
 struct Gradients {
-  float* const* of_thread = nullptr;
+  float* const* of = nullptr;
   int count = 0;
   float* table = nullptr;  // of the embedding [V × D], shared; null where there is none
 };
@@ -64,20 +67,20 @@ struct Gradients {
 struct Kernels {
   const char* name;
   std::size_t (*state_bytes)(const Setup&);
-  void (*init)(const Setup&, void* state, float** gradient, float** dx, std::int32_t** ids);
+  void (*init)(const Setup&, void* state);
   void (*prepare_thread)();
   void (*release_thread)();
 
-  // Forward and backward of a share. Gradients carry the factor `unit` and are added to the
-  // thread's, or, when `fresh`, replace them. Returns the sum of the losses without that factor.
-  double (*micro_batch)(void* state, const Network&, const Share&, const float* table, float z_loss,
-                        float unit, bool fresh, Clock&);
+  // Forward and backward of a share. Gradients carry the factor `unit`; returns the sum of the
+  // losses without it.
+  double (*train)(void* state, const Network&, const Share&, const float* table, float z_loss,
+                  float unit, Clock&);
   // Sum of the losses of a share.
   double (*loss)(void* state, const Network&, const Share&, const float* table, Clock&);
-  // Adds the gradients of all rows of a share to columns `from` to `to` of the table's gradient.
+  // Adds the gradients of a sequence's rows to columns `from` to `to` of the table's gradient.
   void (*embedding_backward)(const float* dx, const std::int32_t* ids, int rows, int columns,
                              int from, int to, float* gradient);
-  // Adds up a unit's gradients over threads into the first one's; returns the sum of squares.
+  // Adds up a unit's gradients into the first of them; returns the sum of squares.
   double (*sum_gradients)(const Network&, const Unit&, const Gradients&);
   // Updates a unit's parameters from the summed gradients and renews the copies.
   void (*update)(void* state, const Network&, const Unit&, const Gradients&, const UpdateNumbers&);

@@ -69,8 +69,8 @@ struct Pass {
   const Shape& s;
   State<T>& z;
   Clock& clock;
-  int time;   // rows of a sequence
-  float* dx;  // gradient of the residual stream of the rows that are kept
+  int time;              // rows of a sequence
+  float *dx, *gradient;  // as in Share
 
   TGO_INLINE void mark(Part part) const {
     const std::uint64_t now = __rdtsc();
@@ -198,7 +198,7 @@ struct Pass {
     panel_of_rows<T>(words(x), row_words<T>(w.columns), blocks, w.columns, z.right);
     mark(Part::kPack);
     weight_gradient<T>(w.rows / kBlock, w.columns / kBlock, blocks, z.left, z.right,
-                       z.gradient + w.gradient, add);
+                       gradient + w.gradient, add);
     mark(Part::kWeightGradient);
   }
 
@@ -210,7 +210,7 @@ struct Pass {
     if (!s.reordered_norm) {
       return z.dx16 + x;
     }
-    result_norm_backward(kept + x, g, dx + x, r + at, rows, z.dy, z.gradient + g.gradient);
+    result_norm_backward(kept + x, g, dx + x, r + at, rows, z.dy, gradient + g.gradient);
     mark(Part::kNormBack);
     return z.dy;
   }
@@ -221,7 +221,7 @@ struct Pass {
     if (s.reordered_norm) {
       add_rows(z.dh, rows, s.d(), dx + at);
     } else {
-      norm_backward(x, g, z.dh, r, rows, dx + at, z.dx16 + at, z.gradient + g.gradient, false);
+      norm_backward(x, g, z.dh, r, rows, dx + at, z.dx16 + at, gradient + g.gradient, false);
     }
     mark(Part::kNormBack);
   }
@@ -233,16 +233,16 @@ struct Pass {
     float* x = v.middle + at * s.d();
     const T* dy = result_backward(v.ffn_result, l.ffn_norm, v.ffn_r, first, rows);
     const T* gate_up = v.gate_up + at * 2 * f;
-    T *gradient = z.wide, *activation = z.s;
+    T *wide = z.wide, *activation = z.s;
     product<T>(rows / kBlock, f / kBlock, s.d() / kTileColumns<T>, words(dy), l.down.backward,
                [=](int m, int p) {
-                 return SwigluBackward<T>(gate_up, gradient, activation, m * kBlock, p, f);
+                 return SwigluBackward<T>(gate_up, wide, activation, m * kBlock, p, f);
                });
     mark(Part::kDownBack);
     weight(l.down, dy, z.s, rows, add);
     input(x, l.ffn_norm, v.ffn_r + at, rows, true);
-    weight(l.gate_up, gradient, z.h, rows, add);
-    product_tiled(l.gate_up.backward, gradient, rows, 2 * f, s.d(), z.dh);
+    weight(l.gate_up, wide, z.h, rows, add);
+    product_tiled(l.gate_up.backward, wide, rows, 2 * f, s.d(), z.dh);
     mark(Part::kGateUpBack);
     input_backward(x, l.ffn_norm, v.ffn_r + at, first, rows);
   }
@@ -264,9 +264,9 @@ struct Pass {
       T* qk = v.qk + at * (s.q() + s.k());
       const int columns = s.q() + s.k();
       qk_norm_backward(qkv, s.qkv(), 0, l.q_norm, rows, v.q_r + at, qk, columns,
-                       z.gradient + l.q_norm.gradient);
+                       gradient + l.q_norm.gradient);
       qk_norm_backward(qkv, s.qkv(), s.q(), l.k_norm, rows, v.k_r + at, qk, columns,
-                       z.gradient + l.k_norm.gradient);
+                       gradient + l.k_norm.gradient);
       mark(Part::kNormBack);
     }
     input(x, l.attention_norm, v.attention_r + at, rows, true);

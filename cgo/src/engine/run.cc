@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <stdexcept>
@@ -16,9 +17,16 @@ namespace {
 // Rows that go through a layer at once, where sequences are shorter; and through the output layer.
 constexpr int kChunkRows = 256;
 constexpr int kLargeVocabulary = 4096;
-// Rows that go forward and backward before the next ones do.
+// Gradients of a small model are read and written once more for little. It is cut into so many
+// shares for each thread, where there are sequences enough, that a slow core can take fewer of them
+// than a fast one; larger models into one for each thread. And the rows of a share at most.
 constexpr std::size_t kSmallGradients = std::size_t{8} << 20;
-constexpr int kSmallGroupRows = 512, kGroupRows = 4096;
+constexpr int kSmallShares = 4;
+constexpr int kSmallShareRows = 256, kShareRows = 4096;
+
+bool small(std::size_t gradient_values) {
+  return gradient_values * sizeof(float) <= kSmallGradients;
+}
 
 // Small numbers are flushed to zero while the engine computes: they cost a hundred cycles each.
 class FlushDenormals {
@@ -60,26 +68,39 @@ std::size_t table_bytes(const Shape& s) {
   return static_cast<std::size_t>(s.v()) * s.d() * sizeof(float);
 }
 
+std::size_t dx_bytes(const Setup& s, const Options& o) {
+  return static_cast<std::size_t>(o.sequences) * static_cast<std::size_t>(s.time) * s.shape.d() *
+         sizeof(float);
+}
+
 }  // namespace
 
 Setup Engine::setup(const Shape& shape, const Options& options, std::size_t gradient_values) {
   Setup s;
   s.shape = shape;
   s.time = padded(shape.context);
-  const int share = (options.sequences + options.threads - 1) / options.threads;
-  s.rows = share * s.time;
-  s.chunk_rows = std::min(s.rows, std::max(kChunkRows / s.time, 1) * s.time);
   // Activations that go there and back before they leave the cache, or, where gradients are too
   // many to be read again so often, as many rows as memory allows.
-  const bool small = gradient_values * sizeof(float) <= kSmallGradients;
-  const int group = small ? kSmallGroupRows : kGroupRows;
-  s.group_rows = std::min(s.rows, std::max(group / s.time, 1) * s.time);
-  s.chunk_rows = std::min(s.chunk_rows, s.group_rows);
+  const bool few = !options.backward || small(gradient_values);
+  const int most = std::max((few ? kSmallShareRows : kShareRows) / s.time, 1);
+  const int enough = options.threads * (few ? kSmallShares : 1);
+  s.rows = std::min(most, (options.sequences + enough - 1) / enough) * s.time;
+  s.chunk_rows = std::min(s.rows, std::max(kChunkRows / s.time, 1) * s.time);
   s.head_rows =
       std::min(s.chunk_rows, shape.vocab > kLargeVocabulary ? kChunkRows / 2 : kChunkRows);
   s.backward = options.backward;
-  s.gradient_values = options.backward ? gradient_values : 0;
   return s;
+}
+
+// How many times there is room for all gradients.
+int Engine::sums(const Setup& setup, const Options& options, std::size_t gradient_values) {
+  if (!options.backward) {
+    return 1;
+  }
+  const int of_share = setup.rows / setup.time;
+  const int shares = (options.sequences + of_share - 1) / of_share;
+  const bool one_more = options.threads > 1 && small(gradient_values);
+  return std::min(shares, options.threads + (one_more ? 1 : 0));
 }
 
 Engine::Engine(const Shape& shape, const Options& options, const std::int64_t* offsets)
@@ -88,18 +109,25 @@ Engine::Engine(const Shape& shape, const Options& options, const std::int64_t* o
       plan_(shape, offsets, options.half ? 2 : 4),
       setup_(setup(shape, options, plan_.gradient_values())),
       workers_(static_cast<std::size_t>(options.threads)),
+      sums_(static_cast<std::size_t>(sums(setup_, options, plan_.gradient_values()))),
+      chains_(static_cast<int>(sums_.size())),
+      adding_(divide_units()),
+      updating_(divide_units()),
       squares_(plan_.units().size()),
       barrier_(options.threads),
       pool_(options.threads) {
   options_.isa = kernels_->name;
-  divide_units();
   if (options.backward) {
     table_gradient_ = std::make_unique<Memory>(table_bytes(shape));
+    dx_ = std::make_unique<Memory>(dx_bytes(setup_, options));
+    for (Sum& s : sums_) {
+      s.gradient = std::make_unique<Memory>(plan_.gradient_values() * sizeof(float));
+    }
   }
   const std::size_t bytes = kernels_->state_bytes(setup_);
   for (Worker& w : workers_) {
     w.memory = std::make_unique<Memory>(bytes);
-    kernels_->init(setup_, w.memory->get(), &w.gradient, &w.dx, &w.ids);
+    kernels_->init(setup_, w.memory->get());
   }
 }
 
@@ -113,14 +141,18 @@ std::size_t Engine::bytes(const Shape& shape, const Options& options) {
       static_cast<std::size_t>(shape.layers) *
           (2 * shape.d() + (shape.reordered_norm ? shape.q() + shape.k() : 0)) +
       shape.d();
-  const Setup s =
-      setup(shape, options, panels / (2 * static_cast<std::size_t>(word_bytes)) + gains);
-  return panels + static_cast<std::size_t>(options.threads) * k->state_bytes(s) +
-         (options.backward ? table_bytes(shape) : 0);
+  const std::size_t values = panels / (2 * static_cast<std::size_t>(word_bytes)) + gains;
+  const Setup s = setup(shape, options, values);
+  const std::size_t bytes = panels + static_cast<std::size_t>(options.threads) * k->state_bytes(s);
+  if (!options.backward) {
+    return bytes;
+  }
+  return bytes + table_bytes(shape) + dx_bytes(s, options) +
+         static_cast<std::size_t>(sums(s, options, values)) * values * sizeof(float);
 }
 
-// Contiguous runs of units, of about the same number of values each.
-void Engine::divide_units() {
+// Contiguous runs of units, of about the same number of values each: where each ends.
+std::vector<int> Engine::divide_units() const {
   const Shape& s = shape();
   std::vector<std::size_t> cost;
   std::size_t total = 0;
@@ -129,15 +161,13 @@ void Engine::divide_units() {
     total += static_cast<std::size_t>(columns);
     cost.push_back(total);
   }
-  const auto n = workers_.size();
-  for (std::size_t i = 0; i < n; i++) {
-    auto at = [&](std::size_t part) {
-      return static_cast<int>(std::upper_bound(cost.begin(), cost.end(), total * part / n) -
-                              cost.begin());
-    };
-    workers_[i].first_unit = i == 0 ? 0 : workers_[i - 1].last_unit;
-    workers_[i].last_unit = i + 1 == n ? static_cast<int>(cost.size()) : at(i + 1);
+  const auto n = static_cast<std::size_t>(options_.threads);
+  std::vector<int> ends;
+  for (std::size_t part = 1; part <= n; part++) {
+    const auto end = std::upper_bound(cost.begin(), cost.end(), total * part / n);
+    ends.push_back(static_cast<int>(part == n ? cost.size() : end - cost.begin()));
   }
+  return ends;
 }
 
 void Engine::run(const std::function<void(int)>& task) {
@@ -166,24 +196,33 @@ void Engine::wait(int thread) {
   mark(workers_[static_cast<std::size_t>(thread)], Part::kWait);
 }
 
-// Sequences first … first + count of a batch are divided among the threads.
-Share Engine::share(const Batch& b, int first, int count, int thread) const {
-  const int threads = options_.threads;
-  const int from = static_cast<int>(static_cast<std::int64_t>(count) * thread / threads);
-  const int to = static_cast<int>(static_cast<std::int64_t>(count) * (thread + 1) / threads);
+int Engine::shares(int sequences) const {
+  const int of_share = setup_.rows / setup_.time;
+  return (sequences + of_share - 1) / of_share;
+}
+
+// Share `index` of sequences first … first + count of a batch.
+Share Engine::share(const Batch& b, int first, int count, int index) const {
+  const int of_share = setup_.rows / setup_.time, from = index * of_share;
   const std::size_t at = static_cast<std::size_t>(first + from) * b.time;
-  return {b.ids + at, b.targets + at, to - from, b.time};
+  return {b.ids + at, b.targets + at, std::min(of_share, count - from), b.time};
+}
+
+// The threads are about to take shares of the micro-batch that starts at sequence `first`.
+void Engine::begin_shares(const Batch& b, int first) {
+  chains_.reset(shares(std::min(b.micro, b.sequences - first)));
 }
 
 void Engine::load(const float* params) {
   UpdateNumbers numbers;
   numbers.p = const_cast<float*>(params);  // without moments nothing is written
+  updating_.reset();
   run([&](int thread) { update(thread, Gradients{}, numbers); });
 }
 
 void Engine::update(int thread, const Gradients& gradients, const UpdateNumbers& numbers) {
   Worker& w = workers_[static_cast<std::size_t>(thread)];
-  for (int i = w.first_unit; i < w.last_unit; i++) {
+  for (int i = updating_.take(thread); i >= 0; i = updating_.take(thread)) {
     kernels_->update(w.memory->get(), plan_.network(), plan_.units()[static_cast<std::size_t>(i)],
                      gradients, numbers);
   }
@@ -207,50 +246,61 @@ void Engine::clear_table(int thread) {
 }
 
 // Every thread adds all rows' gradients to its own columns of the table's.
-void Engine::scatter(int thread) {
-  const int columns = shape().d();
+void Engine::scatter(int thread, const Batch& b, int first, int count) {
+  const int columns = shape().d(), rows = padded(b.time);
   const auto [from, to] = columns_of(thread);
+  const auto* dx = static_cast<const float*>(dx_->get());
   auto* table = static_cast<float*>(table_gradient_->get());
-  for (const Worker& other : workers_) {
-    kernels_->embedding_backward(other.dx, other.ids, other.rows, columns, from, to, table);
+  for (int i = 0; i < count; i++) {
+    kernels_->embedding_backward(
+        dx + static_cast<std::size_t>(i) * static_cast<std::size_t>(rows * columns),
+        b.ids + static_cast<std::size_t>(first + i) * b.time, b.time, columns, from, to, table);
   }
   mark(workers_[static_cast<std::size_t>(thread)], Part::kEmbeddingBack);
 }
 
-void Engine::accumulate(int thread, Shared& shared) {
+// Shares of sequences first … first + count, as long as there are any.
+void Engine::micro_batch(int thread, const Shared& shared, int first, int count) {
   Worker& w = workers_[static_cast<std::size_t>(thread)];
   const Batch& b = *shared.batch;
-  const int rows_of = padded(b.time);
-  w.loss = 0;
-  w.fresh = true;
+  auto* dx = static_cast<float*>(dx_->get());
+  const std::size_t values = static_cast<std::size_t>(setup_.rows / setup_.time) *
+                             static_cast<std::size_t>(padded(b.time) * shape().d());
+  for (Chains::Item i = chains_.take(thread, -1); i.chain >= 0; i = chains_.take(thread, i.chain)) {
+    Sum& sum = sums_[static_cast<std::size_t>(i.chain)];
+    Share mine = share(b, first, count, i.item);
+    mine.dx = dx + static_cast<std::size_t>(i.item) * values;
+    mine.gradient = static_cast<float*>(sum.gradient->get());
+    mine.fresh = sum.fresh;
+    sum.fresh = false;
+    sum.loss +=
+        kernels_->train(w.memory->get(), plan_.network(), mine, shared.table,
+                        static_cast<float>(b.z_loss), static_cast<float>(1.0 / b.divisor), w.clock);
+  }
+}
+
+void Engine::accumulate(int thread, Shared& shared) {
+  const Batch& b = *shared.batch;
   clear_table(thread);
   for (int first = 0; first < b.sequences; first += b.micro) {
     const int count = std::min(b.micro, b.sequences - first);
-    const Share mine = share(b, first, count, thread);
-    w.rows = mine.sequences * rows_of;
-    if (mine.sequences > 0) {
-      w.loss += kernels_->micro_batch(w.memory->get(), plan_.network(), mine, shared.table,
-                                      static_cast<float>(b.z_loss),
-                                      static_cast<float>(1.0 / b.divisor), w.fresh, w.clock);
-      w.fresh = false;
-    }
+    micro_batch(thread, shared, first, count);
     wait(thread);
-    scatter(thread);
-    if (first + b.micro < b.sequences) {
-      wait(thread);  // the rows' gradients are about to be overwritten
+    if (thread == 0 && first + b.micro < b.sequences) {
+      begin_shares(b, first + b.micro);
     }
+    scatter(thread, b, first, count);
+    wait(thread);  // all rows' gradients have been read
   }
-  wait(thread);
   add_up(thread, shared);
 }
 
 void Engine::add_up(int thread, Shared& shared) {
-  Worker& w = workers_[static_cast<std::size_t>(thread)];
-  for (int i = w.first_unit; i < w.last_unit; i++) {
+  for (int i = adding_.take(thread); i >= 0; i = adding_.take(thread)) {
     const auto at = static_cast<std::size_t>(i);
     squares_[at] = kernels_->sum_gradients(plan_.network(), plan_.units()[at], shared.gradients);
   }
-  mark(w, Part::kSum);
+  mark(workers_[static_cast<std::size_t>(thread)], Part::kSum);
   wait(thread);
 }
 
@@ -303,27 +353,30 @@ Result Engine::gradients(const float* params, const Batch& batch, float* grads) 
   return shared.result;
 }
 
-// Which threads will have gradients is known beforehand: those with a sequence in any micro-batch.
+// Which sums will have gradients is known beforehand: as many as the largest micro-batch has
+// shares.
 void Engine::begin(const float* params, const Batch& batch, Shared& shared) {
   shared.table = params + plan_.network().table.offset;
   shared.batch = &batch;
-  for (int i = 0; i < options_.threads; i++) {
-    bool any = false;
-    for (int first = 0; first < batch.sequences; first += batch.micro) {
-      any |= share(batch, first, std::min(batch.micro, batch.sequences - first), i).sequences > 0;
-    }
-    if (any) {
-      shared.of_thread.push_back(workers_[static_cast<std::size_t>(i)].gradient);
+  const auto used = static_cast<std::size_t>(shares(std::min(batch.micro, batch.sequences)));
+  for (std::size_t i = 0; i < sums_.size(); i++) {
+    sums_[i].fresh = true;
+    sums_[i].loss = 0;
+    if (i < used) {
+      shared.of_sum.push_back(static_cast<float*>(sums_[i].gradient->get()));
     }
   }
-  shared.gradients = {shared.of_thread.data(), static_cast<int>(shared.of_thread.size()),
+  shared.gradients = {shared.of_sum.data(), static_cast<int>(shared.of_sum.size()),
                       static_cast<float*>(table_gradient_->get())};
+  begin_shares(batch, 0);
+  adding_.reset();
+  updating_.reset();
 }
 
 Result Engine::finish(const Shared& shared) const {
   Result r;
-  for (const Worker& w : workers_) {
-    r.loss += w.loss;
+  for (const Sum& s : sums_) {
+    r.loss += s.loss;
   }
   r.loss /= shared.batch->divisor;
   double squares = 0;
@@ -337,20 +390,19 @@ Result Engine::finish(const Shared& shared) const {
 
 double Engine::loss(const float* params, const Batch& batch) {
   const float* table = params + plan_.network().table.offset;
+  const int count = shares(batch.sequences);
+  std::vector<double> losses(static_cast<std::size_t>(count));
+  std::atomic<int> next{0};
   run([&](int thread) {
     Worker& w = workers_[static_cast<std::size_t>(thread)];
-    w.loss = 0;
-    for (int first = 0; first < batch.sequences; first += batch.micro) {
-      const Share mine =
-          share(batch, first, std::min(batch.micro, batch.sequences - first), thread);
-      if (mine.sequences > 0) {
-        w.loss += kernels_->loss(w.memory->get(), plan_.network(), mine, table, w.clock);
-      }
+    for (int i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+      losses[static_cast<std::size_t>(i)] = kernels_->loss(
+          w.memory->get(), plan_.network(), share(batch, 0, batch.sequences, i), table, w.clock);
     }
   });
   double sum = 0;
-  for (const Worker& w : workers_) {
-    sum += w.loss;
+  for (const double l : losses) {
+    sum += l;
   }
   return sum;
 }

@@ -72,48 +72,56 @@ class Engine {
  private:
   struct Worker {
     std::unique_ptr<Memory> memory;
-    float *gradient = nullptr, *dx = nullptr;
-    std::int32_t* ids = nullptr;
-    bool fresh = true;  // no gradient of this step yet
-    int rows = 0;       // of the current micro-batch
-    double loss = 0;
-    int first_unit = 0, last_unit = 0;
     Clock clock;
     std::vector<Stretch> trace;
+  };
+  // What is added up along a chain of shares.
+  struct Sum {
+    std::unique_ptr<Memory> gradient;
+    bool fresh = true;  // nothing of this step yet
+    double loss = 0;
   };
   // What the threads of a step share.
   struct Shared {
     const float* table;
     const Batch* batch;
     Gradients gradients;
-    std::vector<float*> of_thread;
+    std::vector<float*> of_sum;
     Result result;
   };
 
   static Setup setup(const Shape& shape, const Options& options, std::size_t gradient_values);
-  Share share(const Batch& batch, int first, int count, int thread) const;
+  static int sums(const Setup& setup, const Options& options, std::size_t gradient_values);
+  int shares(int sequences) const;
+  Share share(const Batch& batch, int first, int count, int index) const;
+  void begin_shares(const Batch& batch, int first);
   void mark(Worker& w, Part part) const;
   void wait(int thread);
   void begin(const float* params, const Batch& batch, Shared& shared);
-  // Forward and backward of a batch, and the sum of all threads' gradients.
+  // Forward and backward of a batch, and the sum of its gradients.
   void accumulate(int thread, Shared& shared);
+  void micro_batch(int thread, const Shared& shared, int first, int count);
   struct Columns {
     int from, to;
   };
   Columns columns_of(int thread) const;
   void clear_table(int thread);
-  void scatter(int thread);
+  void scatter(int thread, const Batch& batch, int first, int count);
   void add_up(int thread, Shared& shared);
   Result finish(const Shared& shared) const;
   void update(int thread, const Gradients& gradients, const UpdateNumbers& numbers);
   void run(const std::function<void(int)>& task);
-  void divide_units();
+  std::vector<int> divide_units() const;
 
   Options options_;
   const Kernels* kernels_;
   Plan plan_;
   Setup setup_;
   std::vector<Worker> workers_;
+  std::vector<Sum> sums_;
+  Chains chains_;
+  Runs adding_, updating_;      // units
+  std::unique_ptr<Memory> dx_;  // gradient of the residual stream of a micro-batch
   std::unique_ptr<Memory> table_gradient_;
   std::vector<double> squares_;  // of each unit's gradients
   Barrier barrier_;

@@ -29,7 +29,7 @@ struct Arena {
   }
 };
 
-// What the backward pass of a layer needs; R rows of a group.
+// What the backward pass of a layer needs; R rows of a share.
 template <class T>
 struct Saved {
   float *x, *middle;  // residual stream before attention and before feed-forward [R × D]
@@ -44,15 +44,12 @@ struct Saved {
 
 template <class T>
 struct State {
-  int rows = 0;                 // of the largest micro-batch, sequences padded
-  int group_rows = 0;           // that go forward and backward before the next ones do
+  int rows = 0;                 // of the largest share, sequences padded
   int chunk_rows = 0;           // that pass through a layer at once: whole sequences
   int head_rows = 0;            // that pass through the output layer at once
   Saved<T>* saved = nullptr;    // [layers], or 1 without a backward pass
   float *x, *x_r;               // after the last layer [R × D], and its norm's r
-  float* dx;                    // gradient of the residual stream, of all rows
-  T* dx16;                      // the same [R × D], tiled
-  float* gradient;              // of every matrix and gain, in our order
+  T* dx16;                      // gradient of the residual stream [R × D], tiled
   std::int32_t *ids, *targets;  // [R], −1 in padding
   int* position;                // of the first of each 32 rows in its sequence [R/32]
 
@@ -118,10 +115,9 @@ std::size_t plan_state(const Setup& setup, void* memory, State<T>& z) {
   const Shape& s = setup.shape;
   Arena a{static_cast<char*>(memory), 0};
   z.rows = setup.rows;
-  z.group_rows = setup.group_rows;
   z.chunk_rows = setup.chunk_rows;
   z.head_rows = setup.head_rows;
-  const std::size_t rows = setup.backward ? z.group_rows : z.chunk_rows, all = z.rows;
+  const std::size_t rows = z.rows;
   const int kept = setup.backward ? s.layers : 1;
   z.saved = a.of<Saved<T>>(kept);
   for (int i = 0; i < kept; i++) {
@@ -132,13 +128,11 @@ std::size_t plan_state(const Setup& setup, void* memory, State<T>& z) {
   }
   z.x = a.of<float>(rows * s.d());
   z.x_r = a.of<float>(rows);
-  z.ids = a.of<std::int32_t>(all);
-  z.targets = a.of<std::int32_t>(all);
-  z.position = a.of<int>(all / kBlock);
+  z.ids = a.of<std::int32_t>(rows);
+  z.targets = a.of<std::int32_t>(rows);
+  z.position = a.of<int>(rows / kBlock);
   if (setup.backward) {
-    z.dx = a.of<float>(all * s.d());
     z.dx16 = a.of<T>(rows * s.d());
-    z.gradient = a.of<float>(setup.gradient_values);
   }
   plan_scratch(a, s, setup.backward, z);
   z.attention = AttentionScratch::plan(setup.time, s.e(), setup.backward, [&](std::size_t words) {

@@ -1,4 +1,4 @@
-// A micro-batch's share from token ids to gradients, and the work on parameters: what an
+// A share from token ids to gradients, and the work on parameters: what an
 // instruction set offers to engine.cc (engine.hh, Kernels). Include it once in a file that defines
 // TGO_ISA.
 #ifndef TGO_ENGINE_STEP_HH
@@ -29,14 +29,15 @@ int place(const Share& share, int time, State<T>& z) {
   return rows;
 }
 
-// `rows` rows through all layers: those from `place` on of a group that starts at row `first`. With
-// `keep` everything that the way back needs stays; without, the layers share one place.
+// `rows` rows from `first` on through all layers. With `keep` everything that the way back needs
+// stays; without, the layers share one place, at its start.
 template <class T>
-void forward(const Pass<T>& pass, const float* table, int first, int place, int rows, bool keep) {
+void forward(const Pass<T>& pass, const float* table, int first, int rows, bool keep) {
   const Shape& s = pass.s;
   State<T>& z = pass.z;
+  const int place = keep ? first : 0;
   const std::size_t at = static_cast<std::size_t>(place) * s.d();
-  embedding_forward(table, s.width, z.ids + first + place, rows, s.d(), z.saved[0].x + at);
+  embedding_forward(table, s.width, z.ids + first, rows, s.d(), z.saved[0].x + at);
   pass.mark(Part::kEmbedding);
   for (int i = 0; i < s.layers; i++) {
     const Saved<T>& v = z.saved[keep ? i : 0];
@@ -54,14 +55,13 @@ TGO_INLINE void output_layer(const Pass<T>& pass, int rows, const At& at) {
              pass.net.head.forward, at);
 }
 
-// Loss of `rows` rows, as in forward, and its gradient with respect to z.x.
+// Loss of `rows` rows from `first` on, and its gradient with respect to z.x.
 template <class T>
-double head(const Pass<T>& pass, int first, int place, int rows, float z_loss, float unit,
-            bool add) {
+double head(const Pass<T>& pass, int first, int rows, float z_loss, float unit, bool add) {
   const Shape& s = pass.s;
   const Network& net = pass.net;
   State<T>& z = pass.z;
-  const std::size_t at = static_cast<std::size_t>(place), x = at * s.d();
+  const std::size_t at = static_cast<std::size_t>(first), x = at * s.d();
   norm_forward(z.x + x, net.norm, s.eps, rows, z.x_r + at, z.h_head, false);
   for (int r = 0; r < rows; r++) {
     store(z.top + r * kLanes, set1(-1e30F));
@@ -78,14 +78,14 @@ double head(const Pass<T>& pass, int first, int place, int rows, float z_loss, f
   pass.mark(Part::kHead);
   double loss = 0;
   for (int r = 0; r < rows; r += kBlock) {
-    loss += cross_entropy(logits, r, v, z.targets + first + at + r, top + r * kLanes, z_loss, unit);
+    loss += cross_entropy(logits, r, v, z.targets + at + r, top + r * kLanes, z_loss, unit);
   }
   pass.mark(Part::kCrossEntropy);
   pass.product_tiled(net.head.backward, logits, rows, v, s.d(), z.dh_head);
   pass.mark(Part::kHeadBack);
   pass.weight(net.head, logits, z.h_head, rows, add);
   norm_backward(z.x + x, net.norm, z.dh_head, z.x_r + at, rows, pass.dx + x, z.dx16 + x,
-                z.gradient + net.norm.gradient, true);
+                pass.gradient + net.norm.gradient, true);
   pass.mark(Part::kNormBack);
   return loss;
 }
@@ -96,18 +96,18 @@ int rows_at_once(const State<T>& z, int time) {
   return at_least(1, z.chunk_rows / time) * time;
 }
 
-// Forward and backward of rows first … first + rows. `add`: to the gradients that are there.
+// Forward and backward of all rows. `add`: to the gradients that are there.
 template <class T>
-double there_and_back(const Pass<T>& pass, const float* table, int first, int rows, float z_loss,
-                      float unit, bool add) {
+double there_and_back(const Pass<T>& pass, const float* table, int rows, float z_loss, float unit,
+                      bool add) {
   State<T>& z = pass.z;
   const int chunk = rows_at_once(z, pass.time);
   for (int a = 0; a < rows; a += chunk) {
-    forward(pass, table, first, a, at_most(chunk, rows - a), true);
+    forward(pass, table, a, at_most(chunk, rows - a), true);
   }
   double loss = 0;
   for (int a = 0; a < rows; a += z.head_rows) {
-    loss += head(pass, first, a, at_most(z.head_rows, rows - a), z_loss, unit, add || a > 0);
+    loss += head(pass, a, at_most(z.head_rows, rows - a), z_loss, unit, add || a > 0);
   }
   for (int i = pass.s.layers - 1; i >= 0; i--) {
     for (int a = 0; a < rows; a += chunk) {
@@ -120,22 +120,16 @@ double there_and_back(const Pass<T>& pass, const float* table, int first, int ro
 }
 
 template <class T>
-double micro_batch(void* state, const Network& net, const Share& share, const float* table,
-                   float z_loss, float unit, bool fresh, Clock& clock) {
+double train(void* state, const Network& net, const Share& share, const float* table, float z_loss,
+             float unit, Clock& clock) {
   State<T>& z = *static_cast<State<T>*>(state);
   const int time = padded(share.time), rows = place(share, time, z);
-  Pass<T> pass{net, net.shape, z, clock, time, z.dx};
+  const Pass<T> pass{net, net.shape, z, clock, time, share.dx, share.gradient};
   clock.last = __rdtsc();
-  if (fresh) {
-    std::memset(z.gradient + net.first_gain, 0, net.gain_values * sizeof(float));
+  if (share.fresh) {
+    std::memset(share.gradient + net.first_gain, 0, net.gain_values * sizeof(float));
   }
-  const int group = at_least(1, z.group_rows / time) * time;
-  double loss = 0;
-  for (int a = 0; a < rows; a += group) {
-    pass.dx = z.dx + static_cast<std::size_t>(a) * net.shape.d();
-    loss += there_and_back(pass, table, a, at_most(group, rows - a), z_loss, unit, !fresh || a > 0);
-  }
-  return loss;
+  return there_and_back(pass, table, rows, z_loss, unit, !share.fresh);
 }
 
 template <class T>
@@ -144,12 +138,12 @@ double loss(void* state, const Network& net, const Share& share, const float* ta
   const Shape& s = net.shape;
   const int time = padded(share.time), rows = place(share, time, z);
   const int chunk = rows_at_once(z, time);
-  const Pass<T> pass{net, s, z, clock, time, nullptr};
+  const Pass<T> pass{net, s, z, clock, time, nullptr, nullptr};
   clock.last = __rdtsc();
   double sum = 0;
   for (int a = 0; a < rows; a += chunk) {
     const int n = at_most(chunk, rows - a);
-    forward(pass, table, a, 0, n, false);
+    forward(pass, table, a, n, false);
     for (int b = 0; b < n; b += z.head_rows) {
       const int m = at_most(z.head_rows, n - b);
       norm_forward(z.x + static_cast<std::size_t>(b) * s.d(), net.norm, s.eps, m, z.x_r + b,
@@ -169,15 +163,15 @@ double loss(void* state, const Network& net, const Share& share, const float* ta
   return sum;
 }
 
-// Adds up `count` values of all threads into the first's; returns the sum of squares.
+// Adds up `count` values of all gradients into the first of them; returns the sum of squares.
 inline double sum_values(const Gradients& g, std::size_t at, std::size_t count) {
   double squares = 0;
   for (std::size_t i = 0; i < count; i += kBlock) {
-    float* first = g.of_thread[0] + at + i;
+    float* first = g.of[0] + at + i;
     Vec a = load(first), b = load(first + kLanes);
     for (int t = 1; t < g.count; t++) {
-      a = a + load(g.of_thread[t] + at + i);
-      b = b + load(g.of_thread[t] + at + i + kLanes);
+      a = a + load(g.of[t] + at + i);
+      b = b + load(g.of[t] + at + i + kLanes);
     }
     store(first, a);
     store(first + kLanes, b);
@@ -189,7 +183,7 @@ inline double sum_values(const Gradients& g, std::size_t at, std::size_t count) 
 // A tied head also receives what the embedding's rows received.
 inline double sum_tied(const Matrix& w, int block, const Gradients& g, int vocab) {
   const int blocks = w.columns / kBlock;
-  float* own = g.of_thread[0] + w.gradient + static_cast<std::size_t>(block) * blocks * kSquare;
+  float* own = g.of[0] + w.gradient + static_cast<std::size_t>(block) * blocks * kSquare;
   double squares = 0;
   for (int r = 0; r < kBlock && block * kBlock + r < vocab; r++) {
     const float* row = g.table + static_cast<std::size_t>(block * kBlock + r) * w.columns;
@@ -248,7 +242,7 @@ void update_unit(void* state, const Network& net, const Unit& unit, const Gradie
                  const UpdateNumbers& n) {
   State<T>& z = *static_cast<State<T>*>(state);
   const Update u{n.p, n.m, n.v, n.scale, n.beta1, n.beta2, n.eps, n.rate, n.root, n.keep};
-  const float* own = g.count > 0 ? g.of_thread[0] : nullptr;
+  const float* own = g.count > 0 ? g.of[0] : nullptr;
   switch (unit.kind) {
     case Unit::Kind::kMatrix:
       update_matrix<T>(u, *unit.matrix, unit.block, own, z.rows16);
@@ -271,7 +265,7 @@ TGO_INLINE void put(float* flat, std::int64_t at, int count, const float* values
 }
 
 inline void put_gradients(const Network& net, const Unit& unit, const Gradients& g, float* flat) {
-  const float* own = g.of_thread[0];
+  const float* own = g.of[0];
   switch (unit.kind) {
     case Unit::Kind::kMatrix: {
       const Matrix& w = *unit.matrix;
@@ -313,13 +307,10 @@ std::size_t state_bytes(const Setup& setup) {
 }
 
 template <class T>
-void init(const Setup& setup, void* memory, float** gradient, float** dx, std::int32_t** ids) {
+void init(const Setup& setup, void* memory) {
   State<T> z{};
   plan_state(setup, static_cast<char*>(memory) + (sizeof(State<T>) + 63) / 64 * 64, z);
   std::memcpy(memory, &z, sizeof z);
-  *gradient = z.gradient;
-  *dx = z.dx;
-  *ids = z.ids;
 }
 
 inline void prepare() { prepare_thread(); }
@@ -327,7 +318,7 @@ inline void release() { release_thread(); }
 
 template <class T>
 constexpr Kernels kernels(const char* name) {
-  return {name,    state_bytes<T>,     init<T>,       prepare,        release,      micro_batch<T>,
+  return {name,    state_bytes<T>,     init<T>,       prepare,        release,      train<T>,
           loss<T>, embedding_backward, sum_gradients, update_unit<T>, put_gradients};
 }
 

@@ -41,7 +41,8 @@ struct PassCall {
   void* state;
   const engine::Network* net;
   int time, first, rows;
-  float* out;  // [all rows × D]: the result of the way forward
+  float* out;            // [all rows × D]: the result of the way forward
+  float *dx, *gradient;  // as in engine::Share
   bool add;
 };
 
@@ -122,11 +123,10 @@ struct Probe {
   void (*attention_back)(const PassCall& c);
   void (*feed_forward)(const PassCall& c);
   void (*feed_forward_back)(const PassCall& c);
-  // In a state: the input of attention or of the feed-forward network [rows × D], and the residual
-  // stream's gradient; round_gradient copies that to the products' precision.
+  // In a state: the input of attention or of the feed-forward network [rows × D]; round_gradient
+  // copies the residual stream's gradient to the products' precision.
   float* (*stream)(void* state, bool middle);
-  float* (*stream_gradient)(void* state);
-  void (*round_gradient)(void* state, int rows, int columns);
+  void (*round_gradient)(void* state, const float* dx, int rows, int columns);
   void (*place)(void* state, int rows, int time);
 };
 

@@ -126,7 +126,7 @@ void with_pass(const PassCall& c, const Each& each) {
   const Tiles ready;
   Clock clock;
   State<T>& z = *static_cast<State<T>*>(c.state);
-  const Pass<T> pass{*c.net, c.net->shape, z, clock, c.time, z.dx};
+  const Pass<T> pass{*c.net, c.net->shape, z, clock, c.time, c.dx, c.gradient};
   each(pass, c.net->layer[0], z.saved[0]);
 }
 
@@ -279,10 +279,8 @@ struct Probes {
       const Saved<T>& v = static_cast<State<T>*>(state)->saved[0];
       return middle ? v.middle : v.x;
     };
-    p.stream_gradient = [](void* state) { return static_cast<State<T>*>(state)->dx; };
-    p.round_gradient = [](void* state, int rows, int columns) {
-      State<T>& z = *static_cast<State<T>*>(state);
-      engine::TGO_ISA::round_rows(z.dx, rows, columns, z.dx16);
+    p.round_gradient = [](void* state, const float* dx, int rows, int columns) {
+      engine::TGO_ISA::round_rows(dx, rows, columns, static_cast<State<T>*>(state)->dx16);
     };
     p.place = [](void* state, int rows, int time) {
       State<T>& z = *static_cast<State<T>*>(state);

@@ -19,21 +19,22 @@ class ThreadState {
     engine::Setup s;
     s.shape = shape;
     s.time = time;
-    s.rows = s.group_rows = s.chunk_rows = rows;
+    s.rows = s.chunk_rows = rows;
     s.head_rows = rows < 256 ? rows : 256;
-    s.gradient_values = plan_.gradient_values();
     // Exactly as much as asked, all NaN.
     const std::size_t bytes = (kernels_->state_bytes(s) + 63) / 64 * 64;
     memory_.reset(std::aligned_alloc(64, bytes));
     std::memset(memory_.get(), 0xff, bytes);
-    float* dx = nullptr;
-    std::int32_t* ids = nullptr;
-    kernels_->init(s, memory_.get(), &gradient_, &dx, &ids);
+    kernels_->init(s, memory_.get());
+    gradient_.assign(plan_.gradient_values(), NAN);
+    dx_.assign(static_cast<std::size_t>(rows * shape.d()), NAN);
   }
   void* get() const { return memory_.get(); }
   const engine::Plan& plan() const { return plan_; }
   const engine::Network& network() const { return plan_.network(); }
-  float* gradient() const { return gradient_; }
+  float* gradient() { return gradient_.data(); }
+  // Gradient of the residual stream.
+  float* dx() { return dx_.data(); }
 
   // Renews the panels.
   void load(const std::vector<float>& flat) {
@@ -51,7 +52,7 @@ class ThreadState {
   const engine::Kernels* kernels_;
   engine::Plan plan_;
   std::unique_ptr<void, Free> memory_;
-  float* gradient_ = nullptr;
+  std::vector<float> gradient_, dx_;
 };
 
 }  // namespace tgo::tests

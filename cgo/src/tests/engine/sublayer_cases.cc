@@ -91,7 +91,8 @@ class Rows {
 void run(const Probe& p, ThreadState& state, const Rows& rows, bool attention, bool apart,
          std::vector<float>& out) {
   const int step = apart ? rows.time() : rows.count();
-  PassCall call{state.get(), &state.network(), rows.time(), 0, step, out.data(), false};
+  PassCall call{state.get(), &state.network(), rows.time(),      0,    step,
+                out.data(),  state.dx(),       state.gradient(), false};
   p.place(state.get(), rows.count(), rows.time());
   for (; call.first < rows.count(); call.first += step) {
     (attention ? p.attention : p.feed_forward)(call);
@@ -110,8 +111,8 @@ void sublayer_case(const Probe& p, Report& r, const Case& c, bool attention, std
   ThreadState state(p, problem.shape(), problem.offsets().data(), rows.count(), rows.time());
   state.load(problem.flat());
   rows.put(want.x, p.stream(state.get(), !attention));
-  rows.put(want.d_out, p.stream_gradient(state.get()));
-  p.round_gradient(state.get(), rows.count(), rows.columns());
+  rows.put(want.d_out, state.dx());
+  p.round_gradient(state.get(), state.dx(), rows.count(), rows.columns());
   const engine::Network& net = state.network();
   std::fill_n(state.gradient() + net.first_gain, net.gain_values, 0.0F);
   std::vector<float> out(static_cast<std::size_t>(rows.count() * rows.columns()), NAN);
@@ -124,8 +125,8 @@ void sublayer_case(const Probe& p, Report& r, const Case& c, bool attention, std
   r.error("result", rows.error(out.data(), want.out));
   r.expect(rows.clean(out.data(), false), "padding of the result's columns is zero");
   r.begin(name + " back", p.isa, p.half, p.half ? 3e-2 : 2 * kSingle, c.name());
-  r.error("dx", rows.error(p.stream_gradient(state.get()), want.dx));
-  r.expect(rows.clean(p.stream_gradient(state.get()), true), "the padding of dx is zero");
+  r.error("dx", rows.error(state.dx(), want.dx));
+  r.expect(rows.clean(state.dx(), true), "the padding of dx is zero");
 
   std::vector<Values> zeros = want.gradients;
   for (Values& v : zeros) {
