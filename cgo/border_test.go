@@ -20,13 +20,16 @@ import (
 // fixture holds valid arguments for every call.
 type fixture struct {
 	ids, x, y, cube, w, w16, gain, table, flat, grads, m, v, flat16, targets, scalar cgo.Tensor
-	engine                                                                           cgo.Engine
+	engine, decoder                                                                  cgo.Engine // the decoder is without Backward
+	cache                                                                            cgo.EngineCache
 }
 
 // free frees everything in it.
 func (f *fixture) free() {
 	cgo.Free(f.all()...)
+	f.cache.Free()
 	f.engine.Free()
+	f.decoder.Free()
 }
 
 func (f *fixture) all() []cgo.Tensor {
@@ -52,8 +55,20 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	decoding := engineOptions()
+	decoding.Backward = false
+	decoder, err := cgo.EngineNew(engineModel(), decoding, engineOffsets())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := cgo.EngineCacheNew(decoder, 3, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return &fixture{
 		engine:  engine,
+		decoder: decoder,
+		cache:   cache,
 		ids:     must(cgo.FromIDs([]int32{0, 1, 2, 3}, 0, 4, []int64{1, 4})),
 		targets: must(cgo.FromIDs([]int32{0, 1, 2, -1}, -1, 4, []int64{4})),
 		x:       must(cgo.FromFloat32(ramp(16), []int64{4, 4})),
@@ -133,6 +148,18 @@ func calls(f *fixture) map[string]func() error {
 			_, err := cgo.EngineStep(f.engine, f.flat, f.m, f.v, engineBatch(), adamW(), 1, make([]float64, engineParameters))
 			return err
 		},
+		"tgo_cache_new": func() error {
+			c, err := cgo.EngineCacheNew(f.decoder, 2, 4)
+			c.Free()
+			return err
+		},
+		"tgo_cache_begin": func() error { return cgo.EngineCacheBegin(f.cache, 0, -1, 0) },
+		"tgo_engine_decode": func() error {
+			if err := cgo.EngineCacheBegin(f.cache, 1, -1, 0); err != nil {
+				return err
+			}
+			return cgo.EngineDecode(f.decoder, f.flat, f.cache, []cgo.Row{{Slot: 1, ID: 1, Wanted: 1}}, make([]float32, 2))
+		},
 		"tgo_engine_trace": func() error { return cgo.EngineTrace(f.engine, 8) },
 		"tgo_engine_spans": func() error { _, err := cgo.EngineSpans(f.engine, make([]cgo.Span, 8)); return err },
 	}
@@ -168,7 +195,7 @@ func backward(f *fixture) error { return cgo.Backward(f.scalar) }
 
 // infallible are the functions of tgo.h without a status.
 func infallible() []string {
-	return []string{"tgo_stamp", "tgo_live", "tgo_tensors_free", "tgo_status_free", "tgo_fail_after", "tgo_engine_free", "tgo_engine_isa", "tgo_engine_part", "tgo_graph_free"}
+	return []string{"tgo_stamp", "tgo_live", "tgo_tensors_free", "tgo_status_free", "tgo_fail_after", "tgo_engine_free", "tgo_engine_isa", "tgo_engine_part", "tgo_graph_free", "tgo_cache_free"}
 }
 
 func headerFunctions(t *testing.T) []string {

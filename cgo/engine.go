@@ -141,6 +141,41 @@ func EngineLoss(e Engine, params Tensor, b Batch) (float64, error) {
 	return float64(out), err
 }
 
+// EngineCache is the handle of the keys and values of sequences that are being continued; its zero value is none.
+type EngineCache struct{ p *C.tgo_cache }
+
+// EngineCacheNew makes slots with room for capacity tokens each, on an engine made without Backward.
+func EngineCacheNew(e Engine, slots, capacity int64) (EngineCache, error) {
+	var c EngineCache
+	err := check(C.tgo_cache_new(e.p, C.int64_t(slots), C.int64_t(capacity), &c.p))
+	return c, err
+}
+
+// Free frees the cache and makes it none.
+func (c *EngineCache) Free() {
+	C.tgo_cache_free(c.p)
+	c.p = nil
+}
+
+// EngineCacheBegin begins a sequence in a slot: an empty one, or, with from at least 0, one that goes on from the first
+// length tokens of that slot.
+func EngineCacheBegin(c EngineCache, slot, from, length int64) error {
+	return check(C.tgo_cache_begin(c.p, C.int64_t(slot), C.int64_t(from), C.int64_t(length)))
+}
+
+// Row is a token that is appended to a slot's sequence; Wanted is not 0 where the logits of what follows are. Its layout is
+// tgo_row's.
+type Row struct{ Slot, ID, Wanted int32 }
+
+// Does not compile when the two layouts differ in size.
+var _ [C.sizeof_tgo_row]byte = [unsafe.Sizeof(Row{})]byte{}
+
+// EngineDecode appends tokens and writes the wanted logits.
+func EngineDecode(e Engine, params Tensor, c EngineCache, rows []Row, logits []float32) error {
+	return check(C.tgo_engine_decode(e.p, params.p, c.p, (*C.tgo_row)(unsafe.Pointer(unsafe.SliceData(rows))), C.int64_t(len(rows)),
+		(*C.float)(unsafe.Pointer(unsafe.SliceData(logits))), C.int64_t(len(logits))))
+}
+
 // Span is a stretch of a thread's time, in seconds from the start of the trace. Its layout is tgo_span's.
 type Span struct {
 	Thread, Part   int32

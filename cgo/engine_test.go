@@ -224,3 +224,66 @@ func TestEngineTrace_CountsTheSpansOfEveryThread(t *testing.T) {
 		t.Errorf("instruction set %q, and of no engine %q", isa, cgo.EngineISA(cgo.Engine{}))
 	}
 }
+
+// Whatever is wrong with rows, their slots or their room is refused before anything is read or written by it, and the
+// sequences stay as they were.
+func TestEngineDecode_RefusesWhatItCannotAppend(t *testing.T) {
+	f := newFixture(t)
+	defer f.free()
+	for _, c := range []struct {
+		what, words string
+		err         error
+	}{
+		{"no slots", "slots", second(cgo.EngineCacheNew(f.decoder, 0, 4))},
+		{"more than the context", "context", second(cgo.EngineCacheNew(f.decoder, 1, 5))},
+		{"a slot that is not there", "slot 3", cgo.EngineCacheBegin(f.cache, 3, -1, 0)},
+		{"a negative slot", "slot -1", cgo.EngineCacheBegin(f.cache, -1, -1, 0)},
+		{"from a slot that is not there", "slot 3", cgo.EngineCacheBegin(f.cache, 0, 3, 1)},
+		{"from itself", "cannot go on", cgo.EngineCacheBegin(f.cache, 0, 0, 1)},
+		{"from more than there is", "cannot go on", cgo.EngineCacheBegin(f.cache, 0, 1, 1)},
+	} {
+		refused(t, c.what, c.err, c.words)
+	}
+	decode := func(rows []cgo.Row, room int) error {
+		return cgo.EngineDecode(f.decoder, f.flat, f.cache, rows, make([]float32, room))
+	}
+	const slot = 0
+	row := cgo.Row{Slot: slot, ID: 1, Wanted: 1}
+	if err := decode([]cgo.Row{row, row}, 4); err != nil {
+		t.Fatal(err)
+	}
+	if err := cgo.EngineCacheBegin(f.cache, 1, slot, 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what, words string
+		err         error
+	}{
+		{"no rows", "rows", decode(nil, 0)},
+		{"a row's slot", "slot 3", decode([]cgo.Row{{Slot: 3}}, 0)},
+		{"an id", "id 2", decode([]cgo.Row{{ID: 2}}, 0)},
+		{"too little room", "logits", decode([]cgo.Row{row}, 1)},
+		{"room without rows", "logits", decode([]cgo.Row{{ID: 1}}, 2)},
+		{"a slot's rows apart", "one behind the other", decode([]cgo.Row{row, {Slot: 2}, row}, 4)},
+		{"more than the context", "full", decode([]cgo.Row{{Slot: 2}, row, row, row}, 6)},
+		{"an engine for training", "training", cgo.EngineDecode(f.engine, f.flat, f.cache, []cgo.Row{row}, make([]float32, 2))},
+		{"a slot that another goes on from", "others go on from", cgo.EngineCacheBegin(f.cache, slot, -1, 0)},
+		{"from a slot that goes on itself", "cannot go on", cgo.EngineCacheBegin(f.cache, 2, 1, 1)},
+	} {
+		refused(t, c.what, c.err, c.words)
+	}
+	// Two tokens are left in slot 0, four in slot 2, as before.
+	if err := decode([]cgo.Row{row, row, {Slot: 2}, {Slot: 2}, {Slot: 2}, {Slot: 2}}, 4); err != nil {
+		t.Error(err)
+	}
+	// Without its sharer the slot may begin anew.
+	if err := errors.Join(cgo.EngineCacheBegin(f.cache, 1, -1, 0), cgo.EngineCacheBegin(f.cache, slot, -1, 0)); err != nil {
+		t.Error(err)
+	}
+}
+
+// second frees a cache that should not have been made and returns the error.
+func second(c cgo.EngineCache, err error) error {
+	c.Free()
+	return err
+}

@@ -80,7 +80,7 @@ typedef struct tgo_out {
   int64_t dims[TGO_MAX_RANK];
 } tgo_out;
 
-/* Live handles of the process: tensors and engines. */
+/* Live handles of the process: tensors, engines and caches. */
 TGO_API int64_t tgo_live(void) TGO_NOEXCEPT;
 TGO_API void tgo_tensors_free(tgo_tensor** tensors, int64_t count) TGO_NOEXCEPT;
 
@@ -264,6 +264,29 @@ TGO_API tgo_status tgo_engine_gradients(tgo_engine* engine, const tgo_tensor* pa
 /* Sum of the losses of a batch's tokens in nats; divisor and z_loss are not read. */
 TGO_API tgo_status tgo_engine_loss(tgo_engine* engine, const tgo_tensor* params, tgo_batch batch,
                                    double* out) TGO_NOEXCEPT;
+
+/* Keys and values of sequences that are being continued, each in one of `slots` slots with room for
+ * `capacity` tokens of its own, on an engine made without `backward`. */
+typedef struct tgo_cache tgo_cache;
+
+TGO_API tgo_status tgo_cache_new(const tgo_engine* engine, int64_t slots, int64_t capacity,
+                                 tgo_cache** out) TGO_NOEXCEPT;
+TGO_API void tgo_cache_free(tgo_cache* cache) TGO_NOEXCEPT;
+/* An empty sequence in `slot`, or, with from ≥ 0, one that goes on from the first `length` tokens
+ * of slot `from`, without a copy: `from` must have no prefix itself and cannot begin anew
+ * meanwhile. */
+TGO_API tgo_status tgo_cache_begin(tgo_cache* cache, int64_t slot, int64_t from,
+                                   int64_t length) TGO_NOEXCEPT;
+/* A token that is appended to a slot's sequence; `wanted` ≠ 0: with the logits of what follows. */
+typedef struct tgo_row {
+  int32_t slot, id, wanted;
+} tgo_row;
+
+/* Appends tokens, those of a slot one behind the other, all of them or, when it fails, none. Logits
+ * go to [wanted rows × vocab] and do not depend on the rows of other slots. */
+TGO_API tgo_status tgo_engine_decode(tgo_engine* engine, const tgo_tensor* params, tgo_cache* cache,
+                                     const tgo_row* rows, int64_t count, float* logits,
+                                     int64_t logit_count) TGO_NOEXCEPT;
 
 /* A stretch of a thread's time, in seconds from the start of the trace. */
 typedef struct tgo_span {

@@ -36,7 +36,7 @@ type EngineUpdate struct {
 // Span is a stretch of a thread's time in an engine's trace.
 type Span = cgo.Span
 
-// Engine computes training steps and losses of one model on the CPU, each in one crossing. It reads
+// Engine computes training steps, losses and continuations of one model on the CPU, each in one crossing. It reads
 // and writes flat buffers that are given with each call, and keeps rearranged copies of the parameters,
 // which it renews by itself whenever the buffer was written by anyone else. It is used by one goroutine
 // at a time; Close frees it.
@@ -144,6 +144,46 @@ func (e *Engine) Loss(params *Flat, b Batch) (float64, error) {
 	}
 	loss, err := cgo.EngineLoss(e.handle, params.tensor.handle, b)
 	return loss, wrap("Engine.Loss", err)
+}
+
+// EngineCache holds keys and values of sequences that are being continued, each in a slot. Close frees it, before the
+// engine.
+type EngineCache struct{ handle cgo.EngineCache }
+
+// Row is a token that is appended to a slot's sequence; Wanted is 1 where the logits of what follows are, else 0.
+type Row = cgo.Row
+
+// NewCache makes slots with room for capacity tokens each. The engine must have been made without Backward.
+func (e *Engine) NewCache(slots, capacity int) (*EngineCache, error) {
+	handle, err := cgo.EngineCacheNew(e.handle, int64(slots), int64(capacity))
+	if err != nil {
+		return nil, wrap("Engine.NewCache", err)
+	}
+	return &EngineCache{handle: handle}, nil
+}
+
+// Close frees the cache. It may be called more than once.
+func (c *EngineCache) Close() { c.handle.Free() }
+
+// Begin begins an empty sequence in a slot.
+func (c *EngineCache) Begin(slot int) error {
+	return wrap("EngineCache.Begin", cgo.EngineCacheBegin(c.handle, int64(slot), -1, 0))
+}
+
+// Share begins a sequence in a slot that goes on from the first length tokens of another, without a copy. The other must
+// share none itself and cannot begin anew as long as it is shared.
+func (c *EngineCache) Share(slot, from, length int) error {
+	return wrap("EngineCache.Share", cgo.EngineCacheBegin(c.handle, int64(slot), int64(from), int64(length)))
+}
+
+// Decode appends tokens to the sequences of a cache, those of a slot one behind the other, and writes the logits that are
+// wanted, one row of the vocabulary after another. When it fails none has been appended. What a sequence gets does not
+// depend on the other ones.
+func (e *Engine) Decode(params *Flat, c *EngineCache, rows []Row, logits []float32) error {
+	if err := e.Load(params); err != nil {
+		return err
+	}
+	return wrap("Engine.Decode", cgo.EngineDecode(e.handle, params.tensor.handle, c.handle, rows, logits))
 }
 
 // Trace starts a trace of at most capacity spans a thread; 0 ends it.

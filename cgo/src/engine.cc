@@ -8,6 +8,11 @@
 struct tgo_engine {
   std::unique_ptr<tgo::engine::Engine> engine;
 };
+struct tgo_cache {
+  std::unique_ptr<tgo::engine::Cache> cache;
+  tgo::engine::Shape shape;
+  bool half;
+};
 
 namespace tgo {
 namespace {
@@ -113,6 +118,52 @@ Batch batch_of(const Engine& e, const tgo_batch& b) {
                 s.vocab);
   }
   return out;
+}
+
+bool same(const Shape& a, const Shape& b) {
+  return a.layers == b.layers && a.kv_heads == b.kv_heads && a.e() == b.e() &&
+         a.context == b.context;
+}
+
+// All rows or none: what a refused row's predecessors took is given back.
+std::vector<engine::DecodeRow> rows_of(const Engine& e, engine::Cache& cache, const tgo_row* in,
+                                       int64_t count, float* logits, int64_t logit_count) {
+  TORCH_CHECK(in != nullptr && (logits != nullptr || logit_count == 0), "no rows given");
+  dimension(count, "rows");
+  const int vocab = e.shape().vocab;
+  std::vector<bool> seen(static_cast<size_t>(cache.slots()));
+  int64_t results = 0;
+  for (int64_t i = 0; i < count; i++) {
+    const tgo_row& r = in[i];
+    TORCH_CHECK(r.slot >= 0 && r.slot < cache.slots(), "slot ", r.slot, " of ", cache.slots());
+    TORCH_CHECK(r.id >= 0 && r.id < vocab, "id ", r.id, " of ", vocab);
+    const auto slot = static_cast<size_t>(r.slot);
+    TORCH_CHECK(!seen[slot] || r.slot == in[i - 1].slot, "the rows of slot ", r.slot,
+                " are not one behind the other");
+    seen[slot] = true;
+    results += r.wanted != 0 ? 1 : 0;
+  }
+  TORCH_CHECK(logit_count == results * vocab, "room for ", logit_count, " logits, ", results,
+              " rows of ", vocab, " are wanted");
+  std::vector<engine::DecodeRow> rows;
+  rows.reserve(static_cast<size_t>(count));
+  try {
+    for (int64_t i = 0; i < count; i++) {
+      engine::DecodeRow row = cache.append(in[i].slot);
+      row.id = in[i].id;
+      if (in[i].wanted != 0) {
+        row.logits = logits;
+        logits += vocab;
+      }
+      rows.push_back(row);
+    }
+  } catch (...) {
+    for (size_t i = 0; i < rows.size(); i++) {
+      cache.take_back(in[i].slot);
+    }
+    throw;
+  }
+  return rows;
 }
 
 void check_divisor(const Batch& b) {
@@ -235,6 +286,52 @@ tgo_status tgo_engine_loss(tgo_engine* engine, const tgo_tensor* params, tgo_bat
     tgo::Engine& e = tgo::engine_of(engine);
     *out = e.loss(tgo::params_of(e, params, "the parameters").const_data_ptr<float>(),
                   tgo::batch_of(e, batch));
+  });
+}
+
+tgo_status tgo_cache_new(const tgo_engine* engine, int64_t slots, int64_t capacity,
+                         tgo_cache** out) noexcept {
+  return tgo::guard([&] {
+    TORCH_CHECK(engine != nullptr, "no engine given");
+    const tgo::Shape& s = engine->engine->shape();
+    const bool half = engine->engine->options().half;
+    const int own = tgo::dimension(capacity, "capacity"), count = tgo::dimension(slots, "slots");
+    TORCH_CHECK(own <= s.context, "a capacity of ", own, " tokens, the context has ", s.context);
+    *out = new tgo_cache{std::make_unique<tgo::engine::Cache>(s, half, count, own), s, half};
+    tgo::count_handles(1);
+  });
+}
+
+void tgo_cache_free(tgo_cache* cache) noexcept {
+  if (cache != nullptr) {
+    delete cache;
+    tgo::count_handles(-1);
+  }
+}
+
+tgo_status tgo_cache_begin(tgo_cache* cache, int64_t slot, int64_t from, int64_t length) noexcept {
+  return tgo::guard([&] {
+    TORCH_CHECK(cache != nullptr, "no cache given");
+    const int64_t slots = cache->cache->slots();
+    TORCH_CHECK(slot >= 0 && slot < slots, "slot ", slot, " of ", slots);
+    TORCH_CHECK(from < slots && length <= cache->shape.context, "slot ", from, " of ", slots, ", ",
+                length, " positions");
+    cache->cache->begin(static_cast<int>(slot), static_cast<int>(std::max<int64_t>(from, -1)),
+                        static_cast<int>(length));
+  });
+}
+
+tgo_status tgo_engine_decode(tgo_engine* engine, const tgo_tensor* params, tgo_cache* cache,
+                             const tgo_row* rows, int64_t count, float* logits,
+                             int64_t logit_count) noexcept {
+  return tgo::guard([&] {
+    tgo::Engine& e = tgo::engine_of(engine);
+    TORCH_CHECK(!e.options().backward, "the engine was made for training");
+    TORCH_CHECK(cache != nullptr, "no cache given");
+    TORCH_CHECK(e.options().half == cache->half && tgo::same(e.shape(), cache->shape),
+                "the cache is of another engine's model");
+    const float* p = tgo::params_of(e, params, "the parameters").const_data_ptr<float>();
+    e.decode(p, *cache->cache, tgo::rows_of(e, *cache->cache, rows, count, logits, logit_count));
   });
 }
 

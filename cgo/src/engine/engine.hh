@@ -29,6 +29,18 @@ struct Share {
   bool fresh = false;
 };
 
+// A token of a sequence that is continued.
+struct DecodeRow {
+  std::int32_t id = 0;
+  int position = 0;
+  // Its sequence's cache, and of the one whose first positions it shares; in decode.hh's order.
+  void* own = nullptr;
+  const void* prefix = nullptr;
+  int prefix_length = 0;
+  float* logits = nullptr;  // [vocabulary] of the next token; null when not wanted
+};
+constexpr int kDecodeRows = 256;  // that go through a layer at once
+
 // Seconds that a thread has spent on each part, and, while a trace is on, when.
 struct Stretch {
   Part part;
@@ -77,6 +89,10 @@ struct Kernels {
                   float unit, Clock&);
   // Sum of the losses of a share.
   double (*loss)(void* state, const Network&, const Share&, const float* table, Clock&);
+  // Rows of sequences, those of one in the order of their positions; each cache has room for
+  // `capacity` positions, a multiple of 16.
+  void (*decode)(void* state, const Network&, const DecodeRow* row, int count, int capacity,
+                 const float* table, Clock&);
   // Adds the gradients of a sequence's rows to columns `from` to `to` of the table's gradient.
   void (*embedding_backward)(const float* dx, const std::int32_t* ids, int rows, int columns,
                              int from, int to, float* gradient);

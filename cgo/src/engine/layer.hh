@@ -159,8 +159,9 @@ struct Pass {
     if (s.reordered_norm) {
       T* qk = v.qk + at * (s.q() + s.k());
       const int out = s.q() + s.k();
-      qk_norm_forward(qkv, columns, 0, l.q_norm, s.eps, rotary, rows, time, v.q_r + at, qk, out);
-      qk_norm_forward(qkv, columns, s.q(), l.k_norm, s.eps, rotary, rows, time, v.k_r + at, qk,
+      const auto place = [this](int m) { return m % time; };
+      qk_norm_forward(qkv, columns, 0, l.q_norm, s.eps, rotary, rows, place, v.q_r + at, qk, out);
+      qk_norm_forward(qkv, columns, s.q(), l.k_norm, s.eps, rotary, rows, place, v.k_r + at, qk,
                       out);
       mark(Part::kNorm);
     }

@@ -33,15 +33,16 @@ struct Rotary {
 };
 
 // out = rotary(norm(x)) of g.columns columns of x from `first` on, row by row: OLMo-2's queries or
-// keys. A row's position is its index in a sequence of `time` rows.
-template <class T>
+// keys. position(m) is that of row m.
+template <class T, class Position>
 void qk_norm_forward(const T* x, int x_columns, int first, const Gain& g, float eps,
-                     const Rotary& rotary, int rows, int time, float* r, T* out, int out_columns) {
+                     const Rotary& rotary, int rows, const Position& position, float* r, T* out,
+                     int out_columns) {
   for (int m = 0; m < rows; m++) {
     const TiledRow row(x, m, first, x_columns), turned(out, m, first, out_columns);
     r[m] = inverse_rms(row, g.columns, g.width, eps);
     normalise(row, r[m], g, [&](int n, Vec a, Vec b) {
-      rotary.forward(m % time, n, &a, &b);
+      rotary.forward(position(m), n, &a, &b);
       turned.put(n, a, b);
     });
   }

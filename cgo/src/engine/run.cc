@@ -75,6 +75,54 @@ std::size_t dx_bytes(const Setup& s, const Options& o) {
 
 }  // namespace
 
+Cache::Cache(const Shape& shape, bool half, int slots, int capacity)
+    : capacity_((capacity + 15) / 16 * 16),
+      context_(shape.context),
+      slot_bytes_(2 * static_cast<std::size_t>(shape.layers) *
+                  static_cast<std::size_t>(shape.kv_heads) * static_cast<std::size_t>(capacity_) *
+                  static_cast<std::size_t>(shape.e()) * (half ? 2 : 4)),
+      slots_(static_cast<std::size_t>(slots)),
+      memory_(slot_bytes_ * static_cast<std::size_t>(slots)) {}
+
+void Cache::begin(int slot, int from, int length) {
+  Slot& s = at(slot);
+  if (s.sharers > 0) {
+    throw std::invalid_argument("slot " + std::to_string(slot) + " is what " +
+                                std::to_string(s.sharers) + " others go on from");
+  }
+  if (from >= 0) {
+    const Slot& f = at(from);
+    if (from == slot || f.shared > 0 || length < 1 || length > f.length) {
+      throw std::invalid_argument("slot " + std::to_string(slot) + " cannot go on from " +
+                                  std::to_string(length) + " positions of slot " +
+                                  std::to_string(from));
+    }
+  }
+  if (s.from >= 0) {
+    at(s.from).sharers--;
+  }
+  s = Slot{};
+  if (from >= 0) {
+    s.length = s.shared = length;
+    s.from = from;
+    at(from).sharers++;
+  }
+}
+
+DecodeRow Cache::append(int slot) {
+  Slot& s = at(slot);
+  if (s.length >= context_ || s.length - s.shared >= capacity_) {
+    throw std::invalid_argument("slot " + std::to_string(slot) + " is full at " +
+                                std::to_string(s.length) + " tokens");
+  }
+  DecodeRow row;
+  row.position = s.length++;
+  row.own = start(slot);
+  row.prefix = s.from >= 0 ? start(s.from) : row.own;
+  row.prefix_length = s.shared;
+  return row;
+}
+
 Setup Engine::setup(const Shape& shape, const Options& options, std::size_t gradient_values) {
   Setup s;
   s.shape = shape;
@@ -405,6 +453,31 @@ double Engine::loss(const float* params, const Batch& batch) {
     sum += l;
   }
   return sum;
+}
+
+// Items of rows, whole slots each where they fit: small enough that every thread has some.
+void Engine::decode(const float* params, const Cache& cache, const std::vector<DecodeRow>& rows) {
+  const float* table = params + plan_.network().table.offset;
+  const int count = static_cast<int>(rows.size()), enough = options_.threads * kSmallShares;
+  const int size = std::min(kDecodeRows, padded((count + enough - 1) / enough));
+  std::vector<int> ends;
+  for (int i = 0, start = 0; i < count; i++) {
+    const bool slot_ends = i + 1 == count || rows[static_cast<std::size_t>(i)].own !=
+                                                 rows[static_cast<std::size_t>(i) + 1].own;
+    if (slot_ends && (i + 1 == count || i + 1 - start >= size)) {
+      ends.push_back(i + 1);
+      start = i + 1;
+    }
+  }
+  std::atomic<std::size_t> next{0};
+  run([&](int thread) {
+    Worker& w = workers_[static_cast<std::size_t>(thread)];
+    for (std::size_t i = next.fetch_add(1); i < ends.size(); i = next.fetch_add(1)) {
+      const int start = i == 0 ? 0 : ends[i - 1];
+      kernels_->decode(w.memory->get(), plan_.network(), rows.data() + start, ends[i] - start,
+                       cache.capacity(), table, w.clock);
+    }
+  });
 }
 
 void Engine::trace(std::size_t capacity) {

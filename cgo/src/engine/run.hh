@@ -49,6 +49,40 @@ struct Span {
   double start, seconds;
 };
 
+// Keys and values of sequences that are being continued, each in a slot.
+class Cache {
+ public:
+  // `capacity` positions of a slot's own, besides those that it shares.
+  Cache(const Shape& shape, bool half, int slots, int capacity);
+
+  // An empty sequence, or, with from ≥ 0, one that goes on from the first `length` positions of
+  // slot `from`, which has none from another itself.
+  void begin(int slot, int from, int length);
+  // Room for one more token: its row but for the id.
+  DecodeRow append(int slot);
+  // Takes the last token of a slot back.
+  void take_back(int slot) { at(slot).length--; }
+  int slots() const { return static_cast<int>(slots_.size()); }
+  int capacity() const { return capacity_; }
+  int length(int slot) const { return slots_.at(static_cast<std::size_t>(slot)).length; }
+
+ private:
+  struct Slot {
+    int length = 0;  // with what is shared
+    int from = -1, shared = 0;
+    int sharers = 0;  // other slots that go on from this one
+  };
+  Slot& at(int slot) { return slots_.at(static_cast<std::size_t>(slot)); }
+  char* start(int slot) const {
+    return static_cast<char*>(memory_.get()) + static_cast<std::size_t>(slot) * slot_bytes_;
+  }
+
+  int capacity_, context_;
+  std::size_t slot_bytes_;
+  std::vector<Slot> slots_;
+  Memory memory_;
+};
+
 class Engine {
  public:
   Engine(const Shape& shape, const Options& options, const std::int64_t* offsets);
@@ -65,6 +99,8 @@ class Engine {
   Result step(float* params, float* m, float* v, const Batch& batch, const Optimizer& o);
   Result gradients(const float* params, const Batch& batch, float* grads);
   double loss(const float* params, const Batch& batch);
+  // Rows of a cache of this engine's model, those of a slot one behind the other.
+  void decode(const float* params, const Cache& cache, const std::vector<DecodeRow>& rows);
 
   void trace(std::size_t capacity);
   std::vector<Span> spans() const;

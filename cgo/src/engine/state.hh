@@ -58,6 +58,8 @@ struct State {
   T* wide;             // gradient of gate and up [chunk × 2F]
   T *h_head, *logits, *dh_head;  // [head_rows × D], [head_rows × V], [head_rows × D]
   float *top, *sums, *logit;     // [head_rows × 16] twice, [head_rows]
+  float** wanted;                // where the logits of generated rows go [kDecodeRows]
+  float* wide_query;             // a query head [E]
   Word *left, *right;            // packed operands of a weight gradient
   T* rows16;                     // 32 rows of the widest matrix
   AttentionScratch attention;
@@ -97,6 +99,10 @@ void plan_scratch(Arena& a, const Shape& s, bool backward, State<T>& z) {
   z.logit = a.of<float>(head);
   const int widest = at_least(at_least(s.qkv(), 2 * s.f()), at_least(wide, s.f()));
   z.rows16 = a.of<T>(static_cast<std::size_t>(widest) * kBlock);
+  if (!backward) {
+    z.wanted = a.of<float*>(kDecodeRows);
+    z.wide_query = a.of<float>(s.e());
+  }
   if (backward) {
     z.logits = a.of<T>(head * s.v());
     z.dh_head = a.of<T>(head * s.d());

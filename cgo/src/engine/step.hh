@@ -5,6 +5,7 @@
 #define TGO_ENGINE_STEP_HH
 
 #include "cross_entropy.hh"
+#include "decode.hh"
 #include "embedding.hh"
 #include "layer.hh"
 
@@ -318,8 +319,9 @@ inline void release() { release_thread(); }
 
 template <class T>
 constexpr Kernels kernels(const char* name) {
-  return {name,    state_bytes<T>,     init<T>,       prepare,        release,      train<T>,
-          loss<T>, embedding_backward, sum_gradients, update_unit<T>, put_gradients};
+  return {
+      name,      state_bytes<T>,     init<T>,       prepare,        release,      train<T>, loss<T>,
+      decode<T>, embedding_backward, sum_gradients, update_unit<T>, put_gradients};
 }
 
 }  // namespace tgo::engine::TGO_ISA

@@ -219,8 +219,9 @@ struct Probes {
     p.qk_norm_forward = [](const void* x, int x_columns, int first, const Gain& g, float eps,
                            const float* cosine, const float* sine, int e, int rows, int time,
                            float* r, void* out, int out_columns) {
-      engine::TGO_ISA::qk_norm_forward(cast(x), x_columns, first, g, eps, Rotary{cosine, sine, e},
-                                       rows, time, r, cast(out), out_columns);
+      engine::TGO_ISA::qk_norm_forward(
+          cast(x), x_columns, first, g, eps, Rotary{cosine, sine, e}, rows,
+          [=](int m) { return m % time; }, r, cast(out), out_columns);
     };
     p.qk_norm_backward = [](void* x, int x_columns, int first, const Gain& g, int rows,
                             const float* r, const void* dy, int dy_columns, float* dg) {
