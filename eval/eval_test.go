@@ -110,9 +110,14 @@ func TestLoss_MatchesLogits(t *testing.T) {
 		}
 	}
 	want := sum / float64(n)
-	for _, sequences := range []int{1, 2, 7, 100} {
+	for i, sequences := range []int{1, 2, 7, 100} {
+		scorer, err := NewScorer(m, sequences, Compute{Step: []string{config.StepEngine, config.StepReference}[i%2], Precision: torch.Float32, Threads: 1 + i/2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer scorer.Close()
 		for range 2 {
-			got, err := Loss(context.Background(), m, set, tokens, sequences)
+			got, err := Loss(context.Background(), scorer, set, tokens, sequences)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,52 +139,191 @@ func TestLoss_MatchesLogits(t *testing.T) {
 	}
 }
 
-// Greedy generation with the cache makes the tokens that whole passes without it make.
-func TestGenerate_GreedyMatchesWholePasses(t *testing.T) {
-	torchtest.NoLeaks(t)
-	for _, family := range []string{"llama2", "olmo2"} {
-		m, _, tokenizer := small(t, family)
-		ids := tokenizer.Encode("Zwölf")
-		var want []int32
-		for len(ids) <= m.Config().Context {
-			logits, v := scores(t, m, ids), m.Config().Vocab
-			next := argmax(logits[(len(ids)-1)*v : (len(ids)-1)*v+tokenizer.Vocab()])
-			want, ids = append(want, next), append(ids, next)
-		}
-		var pieces []string
-		got, err := Generate(context.Background(), m, tokenizer, "Zwölf", GenerateOptions{
-			MaxTokens: 1000, Ends: []int32{-1}, OnText: func(s string) error { pieces = append(pieces, s); return nil },
-		})
+// generators are the engine in float32, with one thread and with two, and the reference.
+func generators(t *testing.T, m *model.Transformer, tokenizer *data.Tokenizer, ends ...int32) map[string]*Generator {
+	t.Helper()
+	out := map[string]*Generator{}
+	for name, o := range map[string]GeneratorOptions{
+		"engine":           {Compute: Compute{Step: config.StepEngine, Threads: 1}},
+		"engine 2 threads": {Compute: Compute{Step: config.StepEngine, Threads: 2}, Batch: 5},
+		"reference":        {Compute: Compute{Step: config.StepReference, Threads: 1}, Batch: 4},
+	} {
+		o.Precision, o.Ends = torch.Float32, ends
+		g, err := NewGenerator(m, tokenizer, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got.Tokens); diff != "" {
-			t.Errorf("%s (-whole passes +cache):\n%s", family, diff)
+		t.Cleanup(g.Close)
+		out[name] = g
+	}
+	return out
+}
+
+// wholePasses continues ids greedily without any cache, until the context is full.
+func wholePasses(t *testing.T, m *model.Transformer, tokenizer *data.Tokenizer, ids []int32, penalty float64) []int32 {
+	t.Helper()
+	var out []int32
+	for len(ids) <= m.Config().Context {
+		all, v := scores(t, m, ids), m.Config().Vocab
+		row := all[(len(ids)-1)*v : (len(ids)-1)*v+tokenizer.Vocab()]
+		Sampling{RepetitionPenalty: penalty}.penalise(row, unique(ids))
+		next := argmax(row)
+		out, ids = append(out, next), append(ids, next)
+	}
+	return out
+}
+
+func unique(ids []int32) []int32 {
+	out := slices.Clone(ids)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Greedy generation with the cache makes the tokens that whole passes without it make.
+func TestGenerator_GreedyMatchesWholePasses(t *testing.T) {
+	torchtest.NoLeaks(t)
+	for _, family := range []string{"llama2", "olmo2"} {
+		m, _, tokenizer := small(t, family)
+		want := wholePasses(t, m, tokenizer, tokenizer.Encode("Zwölf"), 1)
+		for name, g := range generators(t, m, tokenizer, -1) {
+			var pieces []string
+			got, err := g.One(context.Background(), Prompt{Text: "Zwölf"}, GenerateOptions{
+				MaxTokens: 1000, OnText: func(_, _ int, s string) error { pieces = append(pieces, s); return nil },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got.Tokens); diff != "" {
+				t.Errorf("%s, %s (-whole passes +cache):\n%s", family, name, diff)
+			}
+			if got.Finish != FinishContext || strings.Join(pieces, "") != got.Text {
+				t.Errorf("%s, %s: finish %s, text %q, streamed %q", family, name, got.Finish, got.Text, pieces)
+			}
+			// One that stops earlier is the beginning of the same.
+			short, err := g.One(context.Background(), Prompt{Text: "Zwölf"}, GenerateOptions{MaxTokens: 5})
+			if err != nil || !slices.Equal(short.Tokens, want[:5]) || short.Finish != FinishLength {
+				t.Errorf("%s, %s: five tokens: %+v, error %v", family, name, short, err)
+			}
 		}
-		if got.Finish != FinishContext || strings.Join(pieces, "") != got.Text {
-			t.Errorf("%s: finish %s, text %q, streamed %q", family, got.Finish, got.Text, pieces)
-		}
-		// One that stops earlier is the beginning of the same.
-		short, err := Generate(context.Background(), m, tokenizer, "Zwölf", GenerateOptions{MaxTokens: 5, Ends: []int32{-1}})
-		if err != nil || !slices.Equal(short.Tokens, want[:5]) || short.Finish != FinishLength {
-			t.Errorf("%s: five tokens: %+v, error %v", family, short, err)
-		}
-		ended, err := Generate(context.Background(), m, tokenizer, "Zwölf", GenerateOptions{MaxTokens: 1000, Ends: []int32{want[3]}})
-		first := slices.Index(want, want[3])
-		if err != nil || !slices.Equal(ended.Tokens, want[:first]) || ended.Finish != FinishEnd {
-			t.Errorf("%s: ended by %d: %+v, error %v", family, want[3], ended, err)
+		for name, g := range generators(t, m, tokenizer, want[3]) {
+			ended, err := g.One(context.Background(), Prompt{Text: "Zwölf"}, GenerateOptions{MaxTokens: 1000})
+			first := slices.Index(want, want[3])
+			if err != nil || !slices.Equal(ended.Tokens, want[:first]) || ended.Finish != FinishEnd {
+				t.Errorf("%s, %s: ended by %d: %+v, error %v", family, name, want[3], ended, err)
+			}
 		}
 	}
 }
 
-func TestGenerate_Seeds(t *testing.T) {
+// Prompts of different lengths that are continued together become what each becomes alone, greedily with a repetition
+// penalty as in whole passes, and sampled; whatever the batch, the threads and the order.
+func TestGenerator_TogetherAsAlone(t *testing.T) {
+	torchtest.NoLeaks(t)
+	texts := []string{"Zwölf", "", "Viktor jagt den großen Deich", "a", "Sylter Deich über Boxkämpfer", "🥊 Zwölf mal", "Deich"}
+	for _, family := range []string{"llama2", "olmo2"} {
+		m, _, tokenizer := small(t, family)
+		var prompts, backwards []Prompt
+		for i, text := range texts {
+			prompts = append(prompts, Prompt{Text: text, Stream: uint64(100 * i)})
+		}
+		backwards = slices.Clone(prompts)
+		slices.Reverse(backwards)
+		for _, o := range []GenerateOptions{
+			{MaxTokens: 100, Sampling: Sampling{RepetitionPenalty: 1.1}},
+			{MaxTokens: 9, Samples: 4, Seed: 7, Sampling: Sampling{Temperature: 1, RepetitionPenalty: 1.1}},
+			{MaxTokens: 12, Samples: 3, Seed: 7, Sampling: Sampling{Temperature: 0.8, TopK: 20, TopP: 0.9}, Stops: []string{"a", "Deich"}},
+		} {
+			var want [][]Generation
+			for name, g := range generators(t, m, tokenizer) {
+				got, err := g.Generate(context.Background(), prompts, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				reversed, err := g.Generate(context.Background(), backwards, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				slices.Reverse(reversed)
+				if diff := cmp.Diff(got, reversed); diff != "" {
+					t.Errorf("%s, %s: another order of prompts changes what they become:\n%s", family, name, diff)
+				}
+				if want == nil {
+					want = got
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s, %s against another generator:\n%s", family, name, diff)
+				}
+				for i, p := range prompts {
+					alone, err := g.Generate(context.Background(), []Prompt{p}, o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if diff := cmp.Diff(got[i], alone[0]); diff != "" {
+						t.Errorf("%s, %s: prompt %d alone becomes something else:\n%s", family, name, i, diff)
+					}
+				}
+			}
+			if o.Sampling.Temperature == 0 {
+				for i, text := range texts {
+					ids := tokenizer.Encode(text)
+					if len(ids) == 0 {
+						end, _ := tokenizer.EOS()
+						ids = []int32{end}
+					}
+					tokens := wholePasses(t, m, tokenizer, ids, 1.1)
+					end, _ := tokenizer.EOS()
+					if at := slices.Index(tokens, end); at >= 0 {
+						tokens = tokens[:at]
+					}
+					if !slices.Equal(tokens, want[i][0].Tokens) {
+						t.Errorf("%s: prompt %d with a repetition penalty becomes %v, in whole passes %v", family, i, want[i][0].Tokens, tokens)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A stop ends a text and is no part of it, wherever its tokens' borders are; what only begins like one comes through.
+func TestStreamer_Stops(t *testing.T) {
+	_, _, tokenizer := small(t, "llama2")
+	for _, c := range []struct{ text, want string }{
+		{"Zwölf Human: ja", "Zwölf "},
+		{"Zwölf Hum", "Zwölf Hum"},
+		{"Hum Humbug Viktor", "Hum Humbug Viktor"},
+		{"Human:", ""},
+		{"mal HuHuman:", "mal Hu"},
+	} {
+		var sent strings.Builder
+		s := &streamer{tokenizer: tokenizer, stops: []string{"Human:", "Assistant:"}, emit: func(text string) error { sent.WriteString(text); return nil }}
+		stopped := false
+		for _, id := range tokenizer.Encode(c.text) {
+			var err error
+			if stopped, err = s.add(id); err != nil {
+				t.Fatal(err)
+			}
+			if stopped {
+				break
+			}
+		}
+		if err := s.finish(); err != nil {
+			t.Fatal(err)
+		}
+		if s.all.String() != c.want || sent.String() != c.want || stopped != strings.Contains(c.text, "Human:") {
+			t.Errorf("%q became %q, sent %q, stopped %v; want %q", c.text, s.all.String(), sent.String(), stopped, c.want)
+		}
+	}
+}
+
+func TestGenerator_Seeds(t *testing.T) {
 	m, _, tokenizer := small(t, "llama2")
+	g := generators(t, m, tokenizer, -1)["engine"]
 	sample := func(seed int64, stream uint64) []int32 {
-		g, err := Generate(context.Background(), m, tokenizer, "", GenerateOptions{MaxTokens: 20, Seed: seed, Stream: stream, Sampling: Sampling{Temperature: 1}, Ends: []int32{-1}})
+		out, err := g.One(context.Background(), Prompt{Stream: stream}, GenerateOptions{MaxTokens: 20, Seed: seed, Sampling: Sampling{Temperature: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return g.Tokens
+		return out.Tokens
 	}
 	if !slices.Equal(sample(1, 0), sample(1, 0)) {
 		t.Error("one seed makes two texts")
@@ -187,15 +331,32 @@ func TestGenerate_Seeds(t *testing.T) {
 	if slices.Equal(sample(1, 0), sample(2, 0)) || slices.Equal(sample(1, 0), sample(1, 1)) {
 		t.Error("two seeds or streams make one text")
 	}
+	// The samples of a prompt have the streams that follow each other.
+	out, err := g.Generate(context.Background(), []Prompt{{Stream: 5}}, GenerateOptions{MaxTokens: 20, Samples: 3, Seed: 1, Sampling: Sampling{Temperature: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range out[0] {
+		if !slices.Equal(s.Tokens, sample(1, uint64(5+i))) {
+			t.Errorf("sample %d is not that of stream %d", i, 5+i)
+		}
+	}
 }
 
-func TestGenerate_Refuses(t *testing.T) {
+func TestGenerator_Refuses(t *testing.T) {
 	m, _, tokenizer := small(t, "llama2")
 	long := strings.Repeat("Viktor Deich ", 40)
-	_, err := Generate(context.Background(), m, tokenizer, long, GenerateOptions{MaxTokens: 1})
 	n := len(tokenizer.Encode(long))
-	if record.CodeOf(err) != record.Usage || !strings.Contains(fmt.Sprint(err), fmt.Sprint(n)) || !strings.Contains(fmt.Sprint(err), "32") {
-		t.Errorf("a prompt of %d tokens: %v, want 64 with both numbers", n, err)
+	for name, g := range generators(t, m, tokenizer) {
+		_, err := g.Generate(context.Background(), []Prompt{{Text: "a"}, {Text: long}}, GenerateOptions{MaxTokens: 1})
+		for _, words := range []string{fmt.Sprint(n), "32", "prompt 2 of 2"} {
+			if record.CodeOf(err) != record.Usage || !strings.Contains(fmt.Sprint(err), words) {
+				t.Errorf("%s: a prompt of %d tokens: %v, want 64 with %q", name, n, err, words)
+			}
+		}
+		if _, err := g.One(context.Background(), Prompt{Text: "a"}, GenerateOptions{MaxTokens: 1, Stops: []string{""}}); record.CodeOf(err) != record.Usage {
+			t.Errorf("%s: an empty stop: %v, want 64", name, err)
+		}
 	}
 	values, err := m.Registry().Read(0, "model.norm.weight")
 	if err != nil {
@@ -205,8 +366,10 @@ func TestGenerate_Refuses(t *testing.T) {
 	if err := m.Registry().Write(0, "model.norm.weight", values); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Generate(context.Background(), m, tokenizer, "a", GenerateOptions{MaxTokens: 1}); record.CodeOf(err) != record.NonFinite {
-		t.Errorf("weights that are not numbers: %v, want 76", err)
+	for name, g := range generators(t, m, tokenizer) {
+		if _, err := g.One(context.Background(), Prompt{Text: "a"}, GenerateOptions{MaxTokens: 1}); record.CodeOf(err) != record.NonFinite {
+			t.Errorf("%s: weights that are not numbers: %v, want 76", name, err)
+		}
 	}
 }
 
@@ -241,8 +404,13 @@ func TestSampling_Frequencies(t *testing.T) {
 	} {
 		const draws = 40000
 		counts := make([]float64, len(logits))
+		var p picker
 		for n := range uint64(draws) {
-			counts[c.s.pick(logits, uniform(11, 5, n))]++
+			id, err := p.pick(c.s, logits, uniform(11, 5, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			counts[id]++
 		}
 		for i, want := range c.want {
 			got, sigma := counts[i]/draws, math.Sqrt(want*(1-want)/draws)
@@ -254,7 +422,7 @@ func TestSampling_Frequencies(t *testing.T) {
 }
 
 func TestSampling_Check(t *testing.T) {
-	for _, s := range []Sampling{{Temperature: -1}, {Temperature: math.NaN()}, {TopK: -1}, {TopP: 1.1}, {TopP: math.NaN()}} {
+	for _, s := range []Sampling{{Temperature: -1}, {Temperature: math.NaN()}, {TopK: -1}, {TopP: 1.1}, {TopP: math.NaN()}, {RepetitionPenalty: -1}, {RepetitionPenalty: math.NaN()}} {
 		if err := s.Check(); record.CodeOf(err) != record.Usage {
 			t.Errorf("%+v: %v, want 64", s, err)
 		}
@@ -312,21 +480,23 @@ func TestValidText_Replaces(t *testing.T) {
 	}
 }
 
-func TestTimeGeneration(t *testing.T) {
+func TestGenerator_Time(t *testing.T) {
 	torchtest.NoLeaks(t)
-	m, _, _ := small(t, config.Llama2)
-	speed, err := TimeGeneration(context.Background(), m, 5, 9)
-	if err != nil || speed.Prefill <= 0 || speed.Decode <= 0 {
-		t.Errorf("%+v %v", speed, err)
-	}
-	for _, c := range []struct{ prompt, n int }{{0, 9}, {5, 1}, {30, 3}} {
-		if _, err := TimeGeneration(context.Background(), m, c.prompt, c.n); record.CodeOf(err) != record.Usage {
-			t.Errorf("%d and %d: %v", c.prompt, c.n, err)
+	m, _, tokenizer := small(t, config.Llama2)
+	for name, g := range generators(t, m, tokenizer) {
+		speed, err := g.Time(context.Background(), 5, 9)
+		if err != nil || speed.Prefill <= 0 || speed.Decode <= 0 {
+			t.Errorf("%s: %+v %v", name, speed, err)
 		}
-	}
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	if _, err := TimeGeneration(ended, m, 5, 9); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		for _, c := range []struct{ prompt, n int }{{0, 9}, {5, 1}, {30, 3}} {
+			if _, err := g.Time(context.Background(), c.prompt, c.n); record.CodeOf(err) != record.Usage {
+				t.Errorf("%s: %d and %d: %v", name, c.prompt, c.n, err)
+			}
+		}
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		if _, err := g.Time(ended, 5, 9); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: cancelled: %v", name, err)
+		}
 	}
 }

@@ -2,10 +2,9 @@ package eval
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"plasticity/data"
 	"plasticity/model"
@@ -13,14 +12,22 @@ import (
 	"plasticity/torch"
 )
 
-// GenerateOptions say how a prompt is continued.
+// Prompt is a text to be continued.
+type Prompt struct {
+	Text string
+	// Stream is the seed's random stream of the first sample; further samples have the streams that follow.
+	Stream uint64
+}
+
+// GenerateOptions say how prompts are continued.
 type GenerateOptions struct {
 	MaxTokens int // new tokens, at least 1
+	Samples   int // of each prompt; 0: one
 	Sampling  Sampling
 	Seed      int64
-	Stream    uint64                  // which of the seed's random streams: one for each sample of a prompt
-	OnText    func(text string) error // called with each piece of valid UTF-8 as it is made; may be nil
-	Ends      []int32                 // tokens that end a text; empty: the tokenizer's end of document
+	Stops     []string // texts that end a continuation and are not part of it
+	// OnText is called with each piece of valid UTF-8 as it is made, by one goroutine; may be nil.
+	OnText func(prompt, sample int, text string) error
 }
 
 // Finish says why a generation ended.
@@ -29,6 +36,7 @@ type Finish string
 // The reasons.
 const (
 	FinishEnd     Finish = "eos"     // the model ended the text
+	FinishStop    Finish = "stop"    // one of the texts that end a continuation
 	FinishLength  Finish = "length"  // MaxTokens
 	FinishContext Finish = "context" // the model's context is full
 )
@@ -40,131 +48,369 @@ type Generation struct {
 	Finish Finish
 }
 
-// Generate continues a prompt, one token at a time. An empty prompt starts a document. The error is
-// a record.Failure: Usage when the prompt does not fit the model's context.
-func Generate(ctx context.Context, m *model.Transformer, t *data.Tokenizer, prompt string, o GenerateOptions) (Generation, error) {
-	ids, err := promptTokens(m, t, prompt)
-	if err != nil {
-		return Generation{}, err
+// GeneratorOptions say what continues prompts, and how many at a time.
+type GeneratorOptions struct {
+	Compute
+	Ends []int32 // tokens that end a text; empty: the tokenizer's end of document
+	// Batch is how many samples are continued at once; 0: as many as a gibibyte of keys and values has room for, at most 512.
+	// It changes no result.
+	Batch int
+}
+
+// Generator continues prompts with a model, many at a time and each as if it were alone. It is used by one goroutine at a time.
+type Generator struct {
+	model     *model.Transformer
+	tokenizer *data.Tokenizer
+	options   GeneratorOptions
+	engine    *torch.Engine // nil: the reference continues
+	fallback  string
+}
+
+// NewGenerator makes a generator. The caller closes it before the model, which must lie on the CPU.
+func NewGenerator(m *model.Transformer, t *data.Tokenizer, o GeneratorOptions) (*Generator, error) {
+	if t != nil && t.Vocab() > m.Config().Vocab {
+		return nil, record.Fail(record.Mismatch, "the tokenizer has %d tokens, the model only %d: they do not belong together", t.Vocab(), m.Config().Vocab)
 	}
-	room := m.Config().Context - len(ids)
-	cache, err := m.NewCache(1, len(ids)+min(room, o.MaxTokens))
-	if err != nil {
-		return Generation{}, err
+	g := &Generator{model: m, tokenizer: t, options: o}
+	var err error
+	g.engine, g.fallback, err = o.newEngine(m, 1)
+	return g, err
+}
+
+// Close frees what the generator has, not the model. Closing twice is harmless.
+func (g *Generator) Close() {
+	if g.engine != nil {
+		g.engine.Close()
 	}
-	defer cache.Close()
-	ends := o.Ends
-	if end, ok := t.EOS(); ok && len(ends) == 0 {
-		ends = []int32{end}
+}
+
+// Fallback says why the reference continues although the engine was wanted; empty where it does not.
+func (g *Generator) Fallback() string { return g.fallback }
+
+// sequences makes slots with room for capacity tokens each.
+func (g *Generator) sequences(slots, capacity int) (sequences, error) {
+	if g.engine == nil {
+		return newReferenceSequences(g.model, slots), nil
 	}
-	out := Generation{Finish: FinishLength, Tokens: []int32{}}
-	text := &streamer{tokenizer: t, emit: o.OnText}
-	for next := ids; len(out.Tokens) < o.MaxTokens; {
-		if err := ctx.Err(); err != nil {
-			return out, err
-		}
-		if cache.Len()+len(next) > m.Config().Context {
-			out.Finish = FinishContext
-			break
-		}
-		logits, err := decode(m, next, cache)
+	return newEngineSequences(g.engine, g.model, slots, capacity)
+}
+
+// batch is how many samples are continued at once, with room for capacity tokens each.
+func (g *Generator) batch(capacity int) int {
+	if g.options.Batch > 0 {
+		return g.options.Batch
+	}
+	c := g.model.Config()
+	bytes := 2 * 4 * c.Layers * c.KVHeads * (c.HeadSize() + 31) * (capacity + 15)
+	return max(1, min(512, 1<<30/bytes))
+}
+
+// Generate continues every prompt and returns the samples of each. An empty prompt starts a document. What a sample becomes
+// depends on its prompt, seed and stream alone. The error is a record.Failure: Usage when a prompt does not fit the model's
+// context.
+func (g *Generator) Generate(ctx context.Context, prompts []Prompt, o GenerateOptions) ([][]Generation, error) {
+	o.Samples = max(o.Samples, 1)
+	if slices.Contains(o.Stops, "") {
+		return nil, record.Fail(record.Usage, "an empty text cannot end a continuation: leave it out of the stops")
+	}
+	run := &generating{g: g, o: o, prompts: make([]promptState, len(prompts)), ends: g.options.Ends}
+	if end, ok := g.tokenizer.EOS(); ok && len(run.ends) == 0 {
+		run.ends = []int32{end}
+	}
+	longest := 1
+	for i, p := range prompts {
+		ids, err := g.promptTokens(p.Text)
 		if err != nil {
-			return out, err
+			if len(prompts) > 1 {
+				err = fmt.Errorf("prompt %d of %d: %w", i+1, len(prompts), err)
+			}
+			return nil, err
 		}
-		// The rows that pad a vocabulary stand for nothing.
-		id := o.Sampling.pick(logits[:t.Vocab()], uniform(o.Seed, o.Stream, uint64(len(out.Tokens))))
-		if slices.Contains(ends, id) {
-			out.Finish = FinishEnd
-			break
-		}
-		out.Tokens = append(out.Tokens, id)
-		if err := text.add(id); err != nil {
-			return out, err
-		}
-		next = []int32{id}
+		run.prompts[i] = promptState{ids: ids, stream: p.Stream, left: o.Samples}
+		longest = max(longest, len(ids))
 	}
-	err = text.send(true)
-	out.Text = text.all.String()
-	return out, err
+	return run.all(ctx, longest)
+}
+
+// One is Generate for a single continuation of a single prompt.
+func (g *Generator) One(ctx context.Context, prompt Prompt, o GenerateOptions) (Generation, error) {
+	o.Samples = 1
+	out, err := g.Generate(ctx, []Prompt{prompt}, o)
+	if err != nil {
+		return Generation{}, err
+	}
+	return out[0][0], nil
 }
 
 // promptTokens encodes a prompt and checks that it leaves room for an answer.
-func promptTokens(m *model.Transformer, t *data.Tokenizer, prompt string) ([]int32, error) {
-	if t.Vocab() > m.Config().Vocab {
-		return nil, record.Fail(record.Mismatch, "the tokenizer has %d tokens, the model only %d: they do not belong together", t.Vocab(), m.Config().Vocab)
-	}
-	ids := t.Encode(prompt)
+func (g *Generator) promptTokens(prompt string) ([]int32, error) {
+	ids := g.tokenizer.Encode(prompt)
 	if len(ids) == 0 {
-		end, ok := t.EOS()
+		end, ok := g.tokenizer.EOS()
 		if !ok {
 			return nil, record.Fail(record.Usage, "the prompt is empty and the tokenizer has no end-of-document token to start from: give a prompt")
 		}
 		ids = []int32{end}
 	}
-	if context := m.Config().Context; len(ids) >= context {
+	if context := g.model.Config().Context; len(ids) >= context {
 		return nil, record.Fail(record.Usage, "the prompt has %d tokens, the model's context is %d: shorten the prompt to at most %d tokens", len(ids), context, context-1)
 	}
 	return ids, nil
 }
 
-// decode runs ids behind the cache and gives the scores of the next token.
-func decode(m *model.Transformer, ids []int32, cache *model.Cache) ([]float32, error) {
-	s := torch.NewScope(torch.NoGrad)
-	defer s.Close()
-	logits := s.Float32s(m.Decode(s, s.FromInt32(ids, 1, len(ids)), cache))
-	if err := s.Err(); err != nil {
+// promptState is a prompt on its way.
+type promptState struct {
+	ids    []int32
+	stream uint64
+	slot   int
+	left   int // samples that are not done
+}
+
+// sample is a continuation on its way.
+type sample struct {
+	prompt, index int
+	slot          int
+	tokens        []int32
+	text          *streamer
+	seen          []bool  // by token: is in the text; nil without a repetition penalty
+	list          []int32 // of tokens seen
+	next          int32   // chosen last, to be appended
+	finish        Finish  // empty: goes on
+}
+
+// generating is one call of Generate.
+type generating struct {
+	g         *Generator
+	o         GenerateOptions
+	ends      []int32
+	prompts   []promptState
+	admitted  int // of the prompts
+	sequences sequences
+	active    []*sample
+	// Slots that are free: the first ones are for prompts, the others for samples.
+	promptSlots, sampleSlots []int
+	pickers                  []picker
+	logits                   []float32
+	out                      [][]Generation
+}
+
+// all admits prompts as slots become free and continues all samples token by token.
+func (r *generating) all(ctx context.Context, longest int) ([][]Generation, error) {
+	r.out = make([][]Generation, len(r.prompts))
+	for i := range r.out {
+		r.out[i] = make([]Generation, r.o.Samples)
+	}
+	context := r.g.model.Config().Context
+	capacity := max(longest, min(r.o.MaxTokens, context))
+	samples := min(max(r.g.batch(capacity), r.o.Samples), len(r.prompts)*r.o.Samples)
+	prompts := samples / max(r.o.Samples, 1)
+	samples = prompts * r.o.Samples
+	if prompts == 0 {
+		return r.out, nil
+	}
+	var err error
+	if r.sequences, err = r.g.sequences(prompts+samples, min(capacity, context)); err != nil {
 		return nil, err
 	}
-	for _, x := range logits {
-		if math.IsNaN(float64(x)) {
-			return nil, record.Fail(record.NonFinite, "the model's scores are not numbers: its weights are damaged or it diverged in training")
+	defer r.sequences.close()
+	for i := range prompts {
+		r.promptSlots = append(r.promptSlots, i)
+	}
+	for i := range samples {
+		r.sampleSlots = append(r.sampleSlots, prompts+i)
+	}
+	r.pickers = make([]picker, max(1, r.g.options.Threads))
+	for r.admitted < len(r.prompts) || len(r.active) > 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := r.admit(); err != nil {
+			return nil, err
+		}
+		if err := r.advance(); err != nil {
+			return nil, err
 		}
 	}
-	return logits, nil
+	return r.out, nil
 }
 
-// streamer turns tokens into text and holds back a character that is not complete yet.
-type streamer struct {
-	tokenizer *data.Tokenizer
-	emit      func(string) error
-	all       strings.Builder
-	pending   []byte
-}
-
-func (s *streamer) add(id int32) error {
-	s.pending = append(s.pending, s.tokenizer.Bytes(id)...)
-	return s.send(false)
-}
-
-// send passes on what is pending, all of it at the end.
-func (s *streamer) send(end bool) error {
-	text, used := validText(s.pending, end)
-	s.pending = s.pending[used:]
-	s.all.WriteString(text)
-	if s.emit == nil || text == "" {
+// admit runs prompts through the model, as many as there are slots for, and starts their samples.
+func (r *generating) admit() error {
+	var rows []torch.Row
+	first := r.admitted
+	for r.admitted < len(r.prompts) && len(r.promptSlots) > 0 {
+		p := &r.prompts[r.admitted]
+		p.slot, r.promptSlots = r.promptSlots[0], r.promptSlots[1:]
+		if err := r.sequences.begin(p.slot); err != nil {
+			return err
+		}
+		for _, id := range p.ids {
+			rows = append(rows, torch.Row{Slot: int32(p.slot), ID: id})
+		}
+		rows[len(rows)-1].Wanted = 1
+		r.admitted++
+	}
+	if len(rows) == 0 {
 		return nil
 	}
-	return s.emit(text)
+	v := r.g.model.Config().Vocab
+	logits := r.room((r.admitted - first) * v)
+	if err := r.sequences.append(rows, logits); err != nil {
+		return err
+	}
+	// Samples of a prompt choose from the same scores.
+	var fresh []*sample
+	shared := make([]float32, 0, (r.admitted-first)*r.o.Samples*v)
+	for i := first; i < r.admitted; i++ {
+		for k := range r.o.Samples {
+			fresh = append(fresh, r.newSample(i, k))
+			shared = append(shared, logits[(i-first)*v:(i-first+1)*v]...)
+		}
+	}
+	if err := r.choose(fresh, shared); err != nil {
+		return err
+	}
+	for _, s := range fresh {
+		if s.finish != "" {
+			if err := r.done(s); err != nil {
+				return err
+			}
+			continue
+		}
+		s.slot, r.sampleSlots = r.sampleSlots[0], r.sampleSlots[1:]
+		if err := r.sequences.share(s.slot, r.prompts[s.prompt].slot); err != nil {
+			return err
+		}
+		r.active = append(r.active, s)
+	}
+	return nil
 }
 
-// validText is b as UTF-8, and how many of its bytes that took. What cannot become a character is one
-// U+FFFD for each longest beginning of one, as Unicode recommends and Hugging Face's tokenizers do. Unless
-// b is the end of a text, a beginning at its end is left for later.
-func validText(b []byte, end bool) (text string, used int) {
-	var out strings.Builder
-	for used < len(b) {
-		rest := b[used:]
-		r, size := utf8.DecodeRune(rest)
-		if r == utf8.RuneError && size == 1 {
-			if !end && !utf8.FullRune(rest) {
-				break
-			}
-			for size < len(rest) && !utf8.FullRune(rest[:size+1]) {
-				size++
-			}
-		}
-		out.WriteRune(r)
-		used += size
+func (r *generating) newSample(prompt, index int) *sample {
+	s := &sample{prompt: prompt, index: index, slot: -1, tokens: []int32{}}
+	var emit func(string) error
+	if r.o.OnText != nil {
+		emit = func(text string) error { return r.o.OnText(prompt, index, text) }
 	}
-	return out.String(), used
+	s.text = &streamer{tokenizer: r.g.tokenizer, emit: emit, stops: r.o.Stops}
+	if r.o.Sampling.penalises() {
+		s.seen = make([]bool, r.g.model.Config().Vocab)
+		for _, id := range r.prompts[prompt].ids {
+			s.see(id)
+		}
+	}
+	return s
+}
+
+func (s *sample) see(id int32) {
+	if s.seen != nil && !s.seen[id] {
+		s.seen[id] = true
+		s.list = append(s.list, id)
+	}
+}
+
+// advance appends the token that each sample chose last and lets it choose the next.
+func (r *generating) advance() error {
+	if len(r.active) == 0 {
+		return nil
+	}
+	rows := make([]torch.Row, len(r.active))
+	for i, s := range r.active {
+		rows[i] = torch.Row{Slot: int32(s.slot), ID: s.next, Wanted: 1}
+	}
+	logits := r.room(len(rows) * r.g.model.Config().Vocab)
+	if err := r.sequences.append(rows, logits); err != nil {
+		return err
+	}
+	if err := r.choose(r.active, logits); err != nil {
+		return err
+	}
+	going := r.active[:0]
+	for _, s := range r.active {
+		if s.finish == "" {
+			going = append(going, s)
+		} else if err := r.done(s); err != nil {
+			return err
+		}
+	}
+	r.active = going
+	return nil
+}
+
+// room is memory for n logits.
+func (r *generating) room(n int) []float32 {
+	r.logits = slices.Grow(r.logits[:0], n)[:n]
+	return r.logits
+}
+
+// choose lets samples choose from a row of logits each, on as many goroutines as there are threads.
+func (r *generating) choose(samples []*sample, logits []float32) error {
+	v := r.g.model.Config().Vocab
+	known := v // the rows that pad a vocabulary stand for nothing
+	if r.g.tokenizer != nil {
+		known = r.g.tokenizer.Vocab()
+	}
+	err := parallel(len(samples), len(r.pickers), func(worker, i int) error {
+		s, row := samples[i], logits[i*v:i*v+known]
+		r.o.Sampling.penalise(row, s.list)
+		u := uniform(r.o.Seed, r.prompts[s.prompt].stream+uint64(s.index), uint64(len(s.tokens)))
+		var err error
+		s.next, err = r.pickers[worker].pick(r.o.Sampling, row, u)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, s := range samples {
+		if err := r.take(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take adds the chosen token to a sample and sees whether that ends it.
+func (r *generating) take(s *sample) error {
+	if slices.Contains(r.ends, s.next) {
+		s.finish = FinishEnd
+		return s.text.finish()
+	}
+	s.tokens = append(s.tokens, s.next)
+	s.see(s.next)
+	stopped, err := s.text.add(s.next)
+	switch length := len(r.prompts[s.prompt].ids) + len(s.tokens); {
+	case err != nil:
+		return err
+	case stopped:
+		s.finish = FinishStop
+	case len(s.tokens) == r.o.MaxTokens:
+		s.finish = FinishLength
+	case length > r.g.model.Config().Context:
+		s.finish = FinishContext
+	default:
+		return nil
+	}
+	return s.text.finish()
+}
+
+// done keeps what a sample became and frees its slot, and the prompt's with its last sample.
+func (r *generating) done(s *sample) error {
+	r.out[s.prompt][s.index] = Generation{Text: s.text.all.String(), Tokens: s.tokens, Finish: s.finish}
+	p := &r.prompts[s.prompt]
+	if p.left--; p.left == 0 {
+		r.promptSlots = append(r.promptSlots, p.slot)
+	}
+	if s.slot < 0 {
+		return nil
+	}
+	r.sampleSlots = append(r.sampleSlots, s.slot)
+	return r.sequences.begin(s.slot) // it no longer goes on from its prompt
+}
+
+// finite refuses scores that are not numbers, of which the largest is one.
+func finite(largest float32) error {
+	if math.IsNaN(float64(largest)) {
+		return record.Fail(record.NonFinite, "the model's scores are not numbers: its weights are damaged or it diverged in training")
+	}
+	return nil
 }

@@ -5,8 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"plasticity/model"
 	"plasticity/record"
+	"plasticity/torch"
 )
 
 // Speed is how long one greedy continuation took.
@@ -15,33 +15,38 @@ type Speed struct {
 	Decode  time.Duration // the other new tokens
 }
 
-// TimeGeneration continues a random prompt by exactly n tokens, at least 2, the way Generate does. The prompt is the same
-// in every call. The error is a record.Failure: Usage when the model's context is too short.
-func TimeGeneration(ctx context.Context, m *model.Transformer, prompt, n int) (Speed, error) {
-	if prompt < 1 || n < 2 {
-		return Speed{}, record.Fail(record.Usage, "time a prompt of %d tokens and %d new ones: at least 1 and 2", prompt, n)
+// Time continues a random prompt by exactly n tokens, at least 2, the way Generate does. The prompt is the same in every call. The
+// error is a record.Failure: Usage when the model's context is too short.
+func (g *Generator) Time(ctx context.Context, prompt, n int) (Speed, error) {
+	c := g.model.Config()
+	if prompt < 1 || n < 2 || prompt+n > c.Context {
+		return Speed{}, record.Fail(record.Usage, "time a prompt of %d tokens and %d new ones: at least 1 and 2, together at most the model's context of %d", prompt, n, c.Context)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	next := make([]int32, prompt)
-	for i := range next {
-		next[i] = random.Int32N(int32(m.Config().Vocab))
+	rows := make([]torch.Row, prompt)
+	for i := range rows {
+		rows[i].ID = random.Int32N(int32(c.Vocab))
 	}
 	began := time.Now()
-	cache, err := m.NewCache(1, prompt+n)
+	sequences, err := g.sequences(1, prompt+n)
 	if err != nil {
 		return Speed{}, err
 	}
-	defer cache.Close()
+	defer sequences.close()
+	if err := sequences.begin(0); err != nil {
+		return Speed{}, err
+	}
 	var out Speed
+	logits := make([]float32, c.Vocab)
 	for i := range n {
 		if err := ctx.Err(); err != nil {
 			return out, err
 		}
-		logits, err := decode(m, next, cache)
-		if err != nil {
+		rows[len(rows)-1].Wanted = 1
+		if err := sequences.append(rows, logits); err != nil {
 			return out, err
 		}
-		next = []int32{argmax(logits)}
+		rows = []torch.Row{{ID: argmax(logits)}}
 		if i == 0 {
 			out.Prefill = time.Since(began)
 		}

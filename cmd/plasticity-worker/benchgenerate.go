@@ -35,12 +35,21 @@ func benchGeneration(r request.Bench, s streams) error {
 	if err != nil {
 		return err
 	}
+	generator, err := eval.NewGenerator(m, nil, eval.GeneratorOptions{Compute: compute(r.Threads)})
+	if err != nil {
+		return err
+	}
+	defer generator.Close()
+	step := config.StepEngine
+	if generator.Fallback() != "" {
+		step = config.StepReference
+	}
 	ready := request.BenchReady{
-		Name: name, Step: "decode", Precision: "f32", Device: "cpu", CPU: trainer.InstructionSet(info),
+		Name: name, Step: step, Precision: "f32", Device: "cpu", CPU: trainer.InstructionSet(info),
 		Threads: trainer.ThreadsOr(r.Threads), Parameters: m.Config().Parameters(),
 	}
 	return serve(s, ready, map[string]answerer{
-		"go": func(n int) (any, error) { return generateTurn(m, r, n) },
+		"go": func(n int) (any, error) { return generateTurn(generator, r, n) },
 	})
 }
 
@@ -58,10 +67,10 @@ func modelToBench(r request.Bench) (*model.Transformer, string, error) {
 	return m, c.Name, err
 }
 
-func generateTurn(m *model.Transformer, r request.Bench, n int) (request.GenerateTurn, error) {
+func generateTurn(g *eval.Generator, r request.Bench, n int) (request.GenerateTurn, error) {
 	var out request.GenerateTurn
 	for range n {
-		speed, err := eval.TimeGeneration(context.Background(), m, r.PromptTokens, r.NewTokens)
+		speed, err := g.Time(context.Background(), r.PromptTokens, r.NewTokens)
 		if err != nil {
 			return out, err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"plasticity/cmd/internal/request"
+	"plasticity/config"
 	"plasticity/data"
 	"plasticity/eval"
 	"plasticity/model"
@@ -26,9 +27,21 @@ func open(path string, threads int) (*model.Transformer, model.Source, error) {
 	return model.Open(path, torch.Float32)
 }
 
+// compute is what generates and evaluates on this machine.
+func compute(threads int) eval.Compute {
+	return eval.Compute{Step: config.StepAuto, Precision: torch.Float32, Threads: trainer.ThreadsOr(threads)}
+}
+
+// fellBack says why the engine does not compute, if it does not.
+func fellBack(s streams, quiet bool, reason string) {
+	if reason != "" && !quiet {
+		fmt.Fprintf(s.errs, "the slow reference computes: %s\n", reason)
+	}
+}
+
 // generate continues a prompt: text as it comes, or one line of JSON.
 func generate(ctx context.Context, r request.Generate, s streams) error {
-	sampling := eval.Sampling{Temperature: r.Temperature, TopK: r.TopK, TopP: r.TopP}
+	sampling := eval.Sampling{Temperature: r.Temperature, TopK: r.TopK, TopP: r.TopP, RepetitionPenalty: r.RepetitionPenalty}
 	if err := sampling.Check(); err != nil {
 		return err
 	}
@@ -44,9 +57,15 @@ func generate(ctx context.Context, r request.Generate, s streams) error {
 	if err != nil {
 		return err
 	}
-	o := eval.GenerateOptions{MaxTokens: r.MaxTokens, Sampling: sampling, Seed: r.Seed, Ends: source.EOS}
+	generator, err := eval.NewGenerator(m, tokenizer, eval.GeneratorOptions{Compute: compute(r.Threads), Ends: source.EOS})
+	if err != nil {
+		return err
+	}
+	defer generator.Close()
+	fellBack(s, r.Quiet, generator.Fallback())
+	o := eval.GenerateOptions{MaxTokens: r.MaxTokens, Sampling: sampling, Seed: r.Seed, Stops: r.Stops}
 	prompt := r.Prompt // shown once it has been accepted
-	show := func(text string) error {
+	show := func(_, _ int, text string) error {
 		if _, err := fmt.Fprint(s.out, prompt+text); err != nil {
 			return record.Fail(record.IO, "write the text: %w", err)
 		}
@@ -56,14 +75,14 @@ func generate(ctx context.Context, r request.Generate, s streams) error {
 	if !r.JSON {
 		o.OnText = show
 	}
-	g, err := eval.Generate(ctx, m, tokenizer, r.Prompt, o)
+	g, err := generator.One(ctx, eval.Prompt{Text: r.Prompt}, o)
 	if err != nil {
 		return err
 	}
 	if r.JSON {
 		return reply(s, request.Generated{Prompt: r.Prompt, Text: g.Text, Tokens: g.Tokens, Finish: string(g.Finish)})
 	}
-	return show("\n")
+	return show(0, 0, "\n")
 }
 
 // evalBatch is how many windows go through the model at once.
@@ -83,7 +102,13 @@ func evalLoss(ctx context.Context, r request.EvalLoss, s streams) error {
 	if err := belongs(source, set); err != nil {
 		return err
 	}
-	loss, err := eval.Loss(ctx, m, set, r.Tokens, evalBatch)
+	scorer, err := eval.NewScorer(m, evalBatch, compute(r.Threads))
+	if err != nil {
+		return err
+	}
+	defer scorer.Close()
+	fellBack(s, r.Quiet, scorer.Fallback())
+	loss, err := eval.Loss(ctx, scorer, set, r.Tokens, evalBatch)
 	if err != nil {
 		return err
 	}

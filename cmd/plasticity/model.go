@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,8 @@ With --json the result is one line {"prompt","text","tokens","finish"}, tokens b
 	cmd.Flags().Float64VarP(&r.Temperature, "temperature", "t", 0, "of sampling; 0: greedy")
 	cmd.Flags().IntVar(&r.TopK, "top-k", 0, "sample from the K likeliest tokens; 0: all")
 	cmd.Flags().Float64Var(&r.TopP, "top-p", 1, "sample from the likeliest tokens with this much probability")
+	cmd.Flags().Float64Var(&r.RepetitionPenalty, "repetition-penalty", 1, "above 1: makes tokens that are there already less likely")
+	cmd.Flags().StringArrayVar(&r.Stops, "stop", nil, "text that ends the continuation; may be repeated")
 	cmd.Flags().Int64Var(&r.Seed, "seed", 1, "seed of sampling")
 	cmd.Flags().IntVar(&r.Threads, "threads", 0, "threads; 0: all cores")
 	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON at the end instead of streaming")
@@ -52,6 +55,10 @@ func checkGenerate(r request.Generate) error {
 		return fmt.Errorf("--top-k %d: want 0 or more", r.TopK)
 	case !(r.TopP > 0 && r.TopP <= 1):
 		return fmt.Errorf("--top-p %v: want above 0 and at most 1", r.TopP)
+	case !(r.RepetitionPenalty > 0 && r.RepetitionPenalty <= 100):
+		return fmt.Errorf("--repetition-penalty %v: want above 0 and at most 100", r.RepetitionPenalty)
+	case slices.Contains(r.Stops, ""):
+		return errors.New("--stop: want a text")
 	}
 	return checkThreads(r.Threads)
 }

@@ -60,10 +60,13 @@ type Generate struct {
 	Temperature float64 `json:"temperature"`     // 0: the likeliest token each time
 	TopK        int     `json:"top_k,omitempty"` // 0: no limit
 	TopP        float64 `json:"top_p,omitempty"` // 0 or 1: no limit
-	Seed        int64   `json:"seed"`
-	Threads     int     `json:"threads,omitempty"`
-	JSON        bool    `json:"json,omitempty"`
-	Quiet       bool    `json:"quiet,omitempty"`
+	// RepetitionPenalty of tokens that are there already; 0 or 1: none.
+	RepetitionPenalty float64  `json:"repetition_penalty,omitempty"`
+	Stops             []string `json:"stops,omitempty"` // texts that end the continuation
+	Seed              int64    `json:"seed"`
+	Threads           int      `json:"threads,omitempty"`
+	JSON              bool     `json:"json,omitempty"`
+	Quiet             bool     `json:"quiet,omitempty"`
 }
 
 // Generated is the reply to Generate with JSON.
@@ -71,7 +74,7 @@ type Generated struct {
 	Prompt string  `json:"prompt"`
 	Text   string  `json:"text"`   // without the prompt
 	Tokens []int32 `json:"tokens"` // the ids made
-	Finish string  `json:"finish"` // eos | length | context
+	Finish string  `json:"finish"` // eos | stop | length | context
 }
 
 // EvalLoss is the mean loss on prepared shards.
