@@ -396,7 +396,7 @@ func (r row) list(column string) ([]string, error) {
 	return list, nil
 }
 
-// stringList makes a list of texts of a value; items without a value are left out.
+// stringList makes a list of texts of a value; an item without a value is an empty text, so that places stay what they are.
 func stringList(v any) ([]string, bool) {
 	items, ok := v.([]any)
 	if !ok {
@@ -408,9 +408,7 @@ func stringList(v any) ([]string, bool) {
 		if !ok && item != nil {
 			return nil, false
 		}
-		if ok {
-			list = append(list, normalize(s))
-		}
+		list = append(list, normalize(s))
 	}
 	return list, true
 }
