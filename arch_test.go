@@ -32,10 +32,11 @@ var (
 		{pkg: "record/recordtest", imports: []string{"record"}},
 		{pkg: "config", imports: []string{"record"}},
 		{pkg: "data", imports: []string{"record"}},
+		{pkg: "data/task", imports: []string{"data", "record"}},
 		{pkg: "sweeps", imports: []string{"config", "data", "record"}},
 		{pkg: "plots", imports: []string{"config", "record"}},
 		{pkg: "cmd/internal/request", imports: []string{"record"}},
-		{pkg: "cmd/plasticity", imports: []string{"cmd/internal/request", "config", "data", "plots", "record", "sweeps"}},
+		{pkg: "cmd/plasticity", imports: []string{"cmd/internal/request", "config", "data", "data/task", "plots", "record", "sweeps"}},
 
 		{pkg: "cgo"},
 		{pkg: "torch", imports: []string{"cgo", "record"}},
@@ -62,7 +63,7 @@ var (
 	}
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
-	pure = []string{"cmd/plasticity", "config", "data", "plots", "record", "sweeps", "torch/safetensors"}
+	pure = []string{"cmd/plasticity", "config", "data", "data/task", "plots", "record", "sweeps", "torch/safetensors"}
 )
 
 // listed is what `go list` says of a package.

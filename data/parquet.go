@@ -9,7 +9,11 @@ import (
 	"os"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 )
+
+// errTrap says that a file unpacks to far more than a file of its size can hold.
+var errTrap = errors.New("far more text than a file of this size can hold: this looks like a trap")
 
 // Limits of Parquet files.
 const (
@@ -96,24 +100,39 @@ func (r *parquetReader) locate(file *parquet.File) (chunks []parquet.ColumnChunk
 	if !ok || leaf.Node.Repeated() || leaf.Node.Type().Kind() != parquet.ByteArray {
 		return nil, fmt.Errorf("no column %q of type string at the top level: rename the column with the documents", textColumn)
 	}
-	if limit := r.in.size*maxRowsPerByte + maxRowsFree; file.NumRows() < 0 || file.NumRows() > limit {
-		return nil, fmt.Errorf("it claims %d rows, %d are the most for %d bytes", file.NumRows(), limit, r.in.size)
+	if err := r.checkRows(file); err != nil {
+		return nil, err
 	}
 	for i, group := range file.RowGroups() {
 		columns := file.Metadata().RowGroups[i].Columns
 		if leaf.ColumnIndex >= len(columns) {
 			return nil, fmt.Errorf("row group %d: no column %d", i, leaf.ColumnIndex)
 		}
-		column := &columns[leaf.ColumnIndex]
-		if column.FilePath != "" {
-			return nil, fmt.Errorf("row group %d: its column lies in another file, which is not supported", i)
-		}
-		if err := newPageGuard(r.f, r.in.size, &column.MetaData).check(); err != nil {
-			return nil, fmt.Errorf("row group %d: %w", i, err)
+		if err := r.checkChunk(i, &columns[leaf.ColumnIndex]); err != nil {
+			return nil, err
 		}
 		chunks = append(chunks, group.ColumnChunks()[leaf.ColumnIndex])
 	}
 	return chunks, nil
+}
+
+// checkRows checks how many rows the file claims to have.
+func (r *parquetReader) checkRows(file *parquet.File) error {
+	if limit := r.in.size*maxRowsPerByte + maxRowsFree; file.NumRows() < 0 || file.NumRows() > limit {
+		return fmt.Errorf("it claims %d rows, %d are the most for %d bytes", file.NumRows(), limit, r.in.size)
+	}
+	return nil
+}
+
+// checkChunk checks the pages of a column of row group i.
+func (r *parquetReader) checkChunk(i int, column *format.ColumnChunk) error {
+	if column.FilePath != "" {
+		return fmt.Errorf("row group %d: its column lies in another file, which is not supported", i)
+	}
+	if err := newPageGuard(r.f, r.in.size, &column.MetaData).check(); err != nil {
+		return fmt.Errorf("row group %d: %w", i, err)
+	}
+	return nil
 }
 
 // chunk hands on the rows of one column chunk.

@@ -11,14 +11,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"plasticity/data"
+	"plasticity/data/task"
 	"plasticity/record"
 )
 
 func newData(a *app) *cobra.Command {
-	return group("data", "Fetch text, train tokenizers, make token shards", `  plasticity data fetch sotu
+	return group("data", "Fetch text, train tokenizers, make token shards and fine-tuning tasks", `  plasticity data fetch sotu
   plasticity data prepare --in ~/.cache/plasticity/sotu --tokenizer bpe:512 --out data/sotu-512
+  plasticity data task arithmetic --out data/arithmetic
   plasticity data inspect data/sotu-512 --show 2`,
-		newDataFetch(a), newDataTokenizer(a), newDataPrepare(a), newDataInspect(a))
+		newDataFetch(a), newDataTokenizer(a), newDataPrepare(a), newDataTask(a), newDataInspect(a))
 }
 
 // addInputs defines --in. Words behind it count, too, so that --in *.txt works.
@@ -134,12 +136,16 @@ func newDataInspect(a *app) *cobra.Command {
 	var show int
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "inspect DIR", Short: "Show counts, digests and decoded samples of prepared data",
-		Example: `  plasticity data inspect data/sotu-512 --show 2`,
-		Args:    exactly("a folder made by data prepare"),
+		Use: "inspect DIR", Short: "Show counts, digests and samples of prepared data or of a prepared task",
+		Example: `  plasticity data inspect data/sotu-512 --show 2
+  plasticity data inspect data/arithmetic --show 2`,
+		Args: exactly("a folder made by data prepare or data task"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if show < 0 || show > 1000 {
 				return misuse(cmd, errors.New("--show: want 0 to 1000"))
+			}
+			if task.Inspectable(args[0]) {
+				return a.inspectTask(args[0], show, asJSON)
 			}
 			inspection, err := data.Inspect(args[0], show)
 			if err != nil {
@@ -151,7 +157,7 @@ func newDataInspect(a *app) *cobra.Command {
 			return a.print(describeInspection(inspection))
 		},
 	}
-	cmd.Flags().IntVar(&show, "show", 0, "documents of each split to decode the beginning of")
+	cmd.Flags().IntVar(&show, "show", 0, "documents of each split to decode the beginning of, or examples of each side to print")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one line of JSON")
 	return cmd
 }
