@@ -19,6 +19,7 @@ func (t table) check(run *Run, layers []layer, problems *problemList) {
 	c.step()
 	c.model()
 	c.batch()
+	c.task()
 	c.decay()
 	c.schedule()
 	c.unused(t)
@@ -75,6 +76,18 @@ func (c *checker) batch() {
 	}
 	if tokens := c.run.Budget.Tokens; tokens > 0 && float64(tokens) < perStep/2 {
 		c.report(tokens, fmt.Sprintf("is less than one step of %.0f tokens", perStep), "more tokens or smaller steps", "budget.tokens", "batch.sequences", "model.context")
+	}
+}
+
+// task refuses fine-tuning beside pretraining, or without a model to fine-tune.
+func (c *checker) task() {
+	d := c.run.Data
+	switch {
+	case d.Task == "":
+	case d.Train != "" || d.Val != "":
+		c.report(d.Task, "stands beside data.train or data.val", "either a task or prepared text", "data.task", "data.train", "data.val")
+	case c.run.Init == "":
+		c.report(d.Task, "has no model to fine-tune", "init with a run or a Hugging Face folder", "data.task", "init")
 	}
 }
 

@@ -14,7 +14,7 @@
 //	preset       the shape of the model that model.preset names
 //	default      Defaults()
 //
-// Some keys exclude each other: optimizer.weight_decay and optimizer.tau; budget.tokens, budget.tpp and budget.steps. One
+// Some keys exclude each other: optimizer.weight_decay and optimizer.tau; budget.tokens, budget.tpp, budget.steps and budget.epochs. One
 // layer may set one of them only; a layer that sets one removes the others from the layers below it, so that
 // --set budget.steps=10 replaces a file's budget.tpp.
 //

@@ -21,7 +21,7 @@ type layer map[string]setting
 func exclusive() [][]string {
 	return [][]string{
 		{"optimizer.weight_decay", "optimizer.tau"},
-		{"budget.tokens", "budget.tpp", "budget.steps"},
+		{"budget.tokens", "budget.tpp", "budget.steps", "budget.epochs"},
 	}
 }
 

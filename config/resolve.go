@@ -12,6 +12,7 @@ import (
 type DataFacts struct {
 	Vocab           int    // of the tokenizer
 	TrainTokens     int64  // 0: not known
+	Examples        int64  // of a task to fine-tune on; 0: prepared text
 	ValTokens       int64  // 0: not known or no validation
 	TrainDigest     string // identity of the shards
 	ValDigest       string
@@ -38,7 +39,7 @@ func (r Run) Resolve(d DataFacts) (Resolved, error) {
 	if r.Model.Context < 1 || r.Batch.Sequences < 1 || !(r.Optimizer.LR > 0) {
 		problems.add(Problem{What: "is not a configuration that was loaded: it has no context, no batch or no learning rate"})
 	}
-	if d.TrainTokens > 0 && d.TrainTokens <= int64(r.Model.Context) {
+	if d.Examples == 0 && d.TrainTokens > 0 && d.TrainTokens <= int64(r.Model.Context) {
 		problems.add(Problem{
 			Path: "model.context", Value: strconv.Itoa(r.Model.Context), Allowed: "a shorter context or more data",
 			What: fmt.Sprintf("needs %d tokens for one sequence, the training data has %d", r.Model.Context+1, d.TrainTokens),
@@ -51,7 +52,7 @@ func (r Run) Resolve(d DataFacts) (Resolved, error) {
 		r.Batch.MicroSequences = r.Batch.Sequences
 	}
 	out := Resolved{Run: r, TokensPerStep: int64(r.Batch.Sequences) * int64(r.Model.Context)}
-	out.resolveSteps(problems)
+	out.resolveSteps(d, problems)
 	if out.Steps > 0 {
 		out.resolveDecay(problems)
 	}
@@ -75,16 +76,16 @@ func (r *Run) resolveVocab(d DataFacts, problems *problemList) {
 	}
 }
 
-func (r *Resolved) resolveSteps(problems *problemList) {
+func (r *Resolved) resolveSteps(d DataFacts, problems *problemList) {
 	b, perStep := r.Budget, float64(r.TokensPerStep)
 	set := 0
-	for _, there := range []bool{b.Tokens > 0, b.TPP > 0, b.Steps > 0} {
+	for _, there := range []bool{b.Tokens > 0, b.TPP > 0, b.Steps > 0, b.Epochs > 0} {
 		if there {
 			set++
 		}
 	}
 	if set != 1 {
-		problems.add(Problem{Path: "budget", What: fmt.Sprintf("has %d of tokens, tpp and steps", set), Allowed: "exactly one"})
+		problems.add(Problem{Path: "budget", What: fmt.Sprintf("has %d of tokens, tpp, steps and epochs", set), Allowed: "exactly one"})
 		return
 	}
 	steps := float64(b.Steps)
@@ -93,6 +94,13 @@ func (r *Resolved) resolveSteps(problems *problemList) {
 		steps = float64(b.Tokens) / perStep
 	case b.TPP > 0:
 		steps = b.TPP * float64(r.Model.Parameters()) / perStep
+	case b.Epochs > 0:
+		perEpoch := r.stepsPerEpoch(d)
+		if perEpoch == 0 {
+			problems.add(Problem{Path: "budget.epochs", Value: short(b.Epochs), What: "is a number of passes over data that is not known", Allowed: "steps, tokens or tpp"})
+			return
+		}
+		steps = b.Epochs * perEpoch
 	}
 	steps = max(1, math.Round(steps))
 	if steps*perStep > maxTokens {
@@ -102,6 +110,15 @@ func (r *Resolved) resolveSteps(problems *problemList) {
 	r.Steps = int64(steps)
 	r.TokensTotal = r.Steps * r.TokensPerStep
 	r.Budget = Budget{Steps: r.Steps}
+}
+
+// stepsPerEpoch is how many steps read the training data once: whole ones for the examples of a task, of which the last may
+// have fewer; 0 when it is not known.
+func (r *Resolved) stepsPerEpoch(d DataFacts) float64 {
+	if d.Examples > 0 {
+		return math.Ceil(float64(d.Examples) / float64(r.Batch.Sequences))
+	}
+	return float64(max(0, d.TrainTokens-1)/int64(r.Model.Context)) / float64(r.Batch.Sequences)
 }
 
 func (r *Resolved) resolveDecay(problems *problemList) {
@@ -137,7 +154,7 @@ func (r *Resolved) resolveDecay(problems *problemList) {
 // CheckTrainable refuses a configuration that cannot train although nothing in it is wrong: without training data. The
 // error is a record.Failure with Usage.
 func (r Run) CheckTrainable() error {
-	if r.Data.Train != "" {
+	if r.Data.Train != "" || r.Data.Task != "" {
 		return nil
 	}
 	return record.Fail(record.Usage, "data.train is empty: name a folder made by `plasticity data prepare`, for example --set data.train=DIR/train --set data.val=DIR/val")

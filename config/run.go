@@ -1,6 +1,6 @@
 package config
 
-// Run is the configuration of one pretraining run. Load makes it; nobody changes it afterwards.
+// Run is the configuration of one run, pretraining or fine-tuning. Load makes it; nobody changes it afterwards.
 type Run struct {
 	Name          string        `yaml:"name"`
 	Seed          int64         `yaml:"seed"`
@@ -52,6 +52,7 @@ type Data struct {
 	Train string `yaml:"train"`
 	Val   string `yaml:"val"`   // empty: no validation
 	Order string `yaml:"order"` // shuffled | sequential
+	Task  string `yaml:"task"`  // prepared task to fine-tune on, instead of Train and Val; empty: pretraining
 }
 
 // Budget is how long to train. Exactly one field is above zero.
@@ -59,6 +60,7 @@ type Budget struct {
 	Tokens int64   `yaml:"tokens"`
 	TPP    float64 `yaml:"tpp"` // tokens per parameter, all parameters counted
 	Steps  int64   `yaml:"steps"`
+	Epochs float64 `yaml:"epochs"` // passes over the training data
 }
 
 // Batch is the effective batch, over all devices.

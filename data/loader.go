@@ -14,20 +14,34 @@ const (
 	Sequential = "sequential" // file order
 )
 
-// Batch is one step's worth of windows.
+// Batch is one step's worth of sequences.
 type Batch struct {
-	// Inputs and Targets have Sequences × Context tokens, row by row; each target is the token after its input.
+	// Inputs and Targets have Sequences × Time tokens, row by row; each target is the token after its input, or −1 where
+	// it does not count.
 	Inputs, Targets []int32
+	Time            int // tokens of a row
 	// Step is the step that the batch is for, Epoch how often the set was read in full before its first window.
 	Step, Epoch int64
 }
 
-func newBatch(sequences, context int) Batch {
-	return Batch{Inputs: make([]int32, sequences*context), Targets: make([]int32, sequences*context)}
+// NewBatch returns a batch of zeros.
+func NewBatch(sequences, time int) Batch {
+	return Batch{Inputs: make([]int32, sequences*time), Targets: make([]int32, sequences*time), Time: time}
 }
 
-// rows returns the number of windows in the batch.
-func (b *Batch) rows(context int) int { return len(b.Inputs) / context }
+// Sequences returns the number of rows.
+func (b *Batch) Sequences() int { return len(b.Inputs) / b.Time }
+
+// Counted returns how many targets count.
+func (b *Batch) Counted() int {
+	n := 0
+	for _, target := range b.Targets {
+		if target >= 0 {
+			n++
+		}
+	}
+	return n
+}
 
 // window reads window i into a row of b.
 func (r *reader) window(b *Batch, row, context int, i int64) error {
@@ -57,7 +71,7 @@ type Loader struct {
 	o       LoaderOptions
 	windows int64
 	read    *reader
-	order   permutation
+	order   Permutation
 	epoch   int64 // of order; −1: none yet
 
 	batches chan delivery
@@ -153,7 +167,7 @@ func (l *Loader) build(step int64) (b Batch, err error) {
 			b, err = Batch{}, record.Fail(record.Internal, "%s: loading the batch of step %d: %v", l.set.Dir(), step, r)
 		}
 	}()
-	b = newBatch(l.o.Sequences, l.o.Context)
+	b = NewBatch(l.o.Sequences, l.o.Context)
 	first := step * int64(l.o.Sequences)
 	b.Step, b.Epoch = step, first/l.windows
 	for row := range l.o.Sequences {
@@ -176,10 +190,10 @@ func (l *Loader) place(sample int64) (int64, error) {
 		if err := l.set.unchanged(); err != nil {
 			return 0, err
 		}
-		l.order, l.epoch = newPermutation(l.windows, l.o.Seed, epoch), epoch
+		l.order, l.epoch = NewPermutation(l.windows, l.o.Seed, epoch), epoch
 	}
 	if l.o.Order == Sequential {
 		return index, nil
 	}
-	return l.order.at(index), nil
+	return l.order.At(index), nil
 }

@@ -50,8 +50,8 @@ func TestLoader_BatchesFollowTheDefinition(t *testing.T) {
 				sample := int64(s*3 + row)
 				window := sample % n
 				if order == Shuffled {
-					p := newPermutation(n, 5, sample/n)
-					window = p.at(window)
+					p := NewPermutation(n, 5, sample/n)
+					window = p.At(window)
 				}
 				got := slices.Concat(b.Inputs[row*32:(row+1)*32], b.Targets[row*32:(row+1)*32])
 				if diff := cmp.Diff(windows[window], got); diff != "" {

@@ -11,7 +11,7 @@ import (
 func whole(p permutation) []int64 {
 	list := make([]int64, p.n)
 	for i := range list {
-		list[i] = p.at(int64(i))
+		list[i] = p.At(int64(i))
 	}
 	return list
 }
@@ -20,8 +20,8 @@ func TestPermutation_IsABijection(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.Int64Range(1, 3000).Draw(t, "n")
 		seed, epoch := rapid.Int64().Draw(t, "seed"), rapid.Int64Range(0, 1<<40).Draw(t, "epoch")
-		list := whole(newPermutation(n, seed, epoch))
-		if again := whole(newPermutation(n, seed, epoch)); !slices.Equal(list, again) {
+		list := whole(NewPermutation(n, seed, epoch))
+		if again := whole(NewPermutation(n, seed, epoch)); !slices.Equal(list, again) {
 			t.Fatal("two permutations of the same seed and epoch differ")
 		}
 		slices.Sort(list)
@@ -36,8 +36,8 @@ func TestPermutation_IsABijection(t *testing.T) {
 func TestPermutation_LargeIndicesComeBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.Int64Range(1, maxTokens).Draw(t, "n")
-		p := newPermutation(n, rapid.Int64().Draw(t, "seed"), 0)
-		if got := p.at(rapid.Int64Range(0, n-1).Draw(t, "i")); got < 0 || got >= n {
+		p := NewPermutation(n, rapid.Int64().Draw(t, "seed"), 0)
+		if got := p.At(rapid.Int64Range(0, n-1).Draw(t, "i")); got < 0 || got >= n {
 			t.Fatalf("%d is not in [0, %d)", got, n)
 		}
 	})
@@ -45,10 +45,10 @@ func TestPermutation_LargeIndicesComeBack(t *testing.T) {
 
 func TestPermutation_EpochAndSeedChangeIt(t *testing.T) {
 	const n = 1000
-	base := whole(newPermutation(n, 1, 0))
+	base := whole(NewPermutation(n, 1, 0))
 	for name, other := range map[string]permutation{
-		"epoch": newPermutation(n, 1, 1), "seed": newPermutation(n, 2, 0), "both swapped": newPermutation(n, 0, 1),
-		"negative seed": newPermutation(n, -1, 0),
+		"epoch": NewPermutation(n, 1, 1), "seed": NewPermutation(n, 2, 0), "both swapped": NewPermutation(n, 0, 1),
+		"negative seed": NewPermutation(n, -1, 0),
 	} {
 		same := 0
 		for i, v := range whole(other) {
@@ -66,7 +66,7 @@ func TestPermutation_EpochAndSeedChangeIt(t *testing.T) {
 // permutation.
 func TestPermutation_SpreadsNeighbours(t *testing.T) {
 	const n = 4097
-	list := whole(newPermutation(n, 7, 3))
+	list := whole(NewPermutation(n, 7, 3))
 	sum := int64(0)
 	for i := 1; i < n; i++ {
 		sum += max(list[i]-list[i-1], list[i-1]-list[i])

@@ -189,9 +189,9 @@ func (s *Set) Batches(context, sequences int, maxTokens int64) iter.Seq2[Batch, 
 		r := newReader(s)
 		defer r.close() //nolint:errcheck // only read
 		for first := int64(0); first < n; first += int64(sequences) {
-			b := newBatch(int(min(int64(sequences), n-first)), context)
+			b := NewBatch(int(min(int64(sequences), n-first)), context)
 			b.Step = first / int64(sequences)
-			for row := range b.rows(context) {
+			for row := range b.Sequences() {
 				if err := r.window(&b, row, context, first+int64(row)); err != nil {
 					yield(Batch{}, err)
 					return

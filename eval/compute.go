@@ -61,13 +61,12 @@ func (s *ModelScorer) Fallback() string { return s.fallback }
 // Context is the number of tokens of a window.
 func (s *ModelScorer) Context() int { return s.model.Context() }
 
-// SummedLoss adds up the losses in nats of a batch of whole windows.
+// SummedLoss adds up the losses in nats of the targets of a batch that count.
 func (s *ModelScorer) SummedLoss(b data.Batch) (float64, error) {
 	if s.engine == nil {
 		return s.model.SummedLoss(b)
 	}
-	time := s.model.Context()
 	return s.engine.Loss(s.model.Registry().Flat(nn.Params), torch.Batch{
-		IDs: b.Inputs, Targets: b.Targets, Sequences: int64(len(b.Inputs) / time), Time: int64(time), Micro: int64(s.sequences), Divisor: 1,
+		IDs: b.Inputs, Targets: b.Targets, Sequences: int64(b.Sequences()), Time: int64(b.Time), Micro: int64(s.sequences), Divisor: 1,
 	})
 }

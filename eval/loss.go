@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"iter"
 	"math"
 
 	"plasticity/data"
@@ -19,17 +20,26 @@ type LossResult struct {
 // training step's engine in one crossing.
 type Scorer interface {
 	Context() int // tokens of a window
-	// SummedLoss adds up the losses in nats of a batch of whole windows.
+	// SummedLoss adds up the losses in nats of the targets of a batch that count.
 	SummedLoss(b data.Batch) (float64, error)
 }
 
-// Loss is the mean cross-entropy of m over the first windows of a set, in file order: at most
-// maxTokens of them (0: all), the same every time, each token with equal weight. sequences is how many
-// windows go through the model at once; it does not change what is measured.
-func Loss(ctx context.Context, m Scorer, set *data.Set, maxTokens int64, sequences int) (LossResult, error) {
+// Text is what a loss is measured on: windows of prepared text (data.Set), or responses of a task.
+type Text interface {
+	Dir() string
+	// Batches are the first sequences, the same every time: at most as many as have maxTokens inputs (0: all).
+	Batches(context, sequences int, maxTokens int64) iter.Seq2[data.Batch, error]
+	// BytesPerToken is how many bytes of UTF-8 a token that counts stands for, on average.
+	BytesPerToken() float64
+}
+
+// Loss is the mean cross-entropy of m over the first sequences of a text, in its order: at most as many as
+// have maxTokens tokens (0: all), the same every time, each token that counts with equal weight. sequences is how
+// many go through the model at once; it does not change what is measured.
+func Loss(ctx context.Context, m Scorer, text Text, maxTokens int64, sequences int) (LossResult, error) {
 	var out LossResult
 	sum := 0.0
-	for batch, err := range set.Batches(m.Context(), sequences, maxTokens) {
+	for batch, err := range text.Batches(m.Context(), sequences, maxTokens) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -41,12 +51,12 @@ func Loss(ctx context.Context, m Scorer, set *data.Set, maxTokens int64, sequenc
 			return LossResult{}, err
 		}
 		sum += loss
-		out.Tokens += int64(len(batch.Targets))
+		out.Tokens += int64(batch.Counted())
 	}
 	if out.Tokens == 0 {
-		return LossResult{}, record.Fail(record.BadData, "%s has no window of %d tokens to measure the loss on", set.Dir(), m.Context())
+		return LossResult{}, record.Fail(record.BadData, "%s has no token to measure the loss on with a context of %d", text.Dir(), m.Context())
 	}
 	out.NatsPerToken = sum / float64(out.Tokens)
-	out.BitsPerByte = out.NatsPerToken / math.Ln2 / set.BytesPerToken()
+	out.BitsPerByte = out.NatsPerToken / math.Ln2 / text.BytesPerToken()
 	return out, nil
 }

@@ -133,10 +133,9 @@ func (m *Transformer) Loss(s *torch.Scope, ids, targets *torch.Tensor, zLoss, di
 	return s.LinearCrossEntropy(x, m.head.Weight(), s.Reshape(targets, rows), zLoss, divisor)
 }
 
-// SummedLoss adds up the losses in nats of a batch of whole windows, without gradients.
+// SummedLoss adds up the losses in nats of the targets of a batch that count, without gradients.
 func (m *Transformer) SummedLoss(b data.Batch) (float64, error) {
-	time := m.config.Context
-	rows := len(b.Inputs) / time
+	rows, time := b.Sequences(), b.Time
 	s := torch.NewScope(torch.NoGrad)
 	defer s.Close()
 	loss := m.Loss(s, s.FromInt32(b.Inputs, rows, time), s.FromInt32(b.Targets, rows, time), 0, 1)

@@ -171,21 +171,20 @@ func (b *Bench) next() data.Batch {
 	if b.tokens == nil {
 		return b.randomBatch()
 	}
-	n, time := int(b.Config.TokensPerStep), b.Config.Model.Context
-	out := data.Batch{Inputs: make([]int32, 0, n), Targets: make([]int32, 0, n)}
+	time := b.Config.Model.Context
+	out := data.NewBatch(b.Config.Batch.Sequences, time)
 	windows := int64((len(b.tokens) - 1) / time)
 	for row := range int64(b.Config.Batch.Sequences) {
 		from := int((b.done*int64(b.Config.Batch.Sequences)+row)%windows) * time
-		out.Inputs = append(out.Inputs, b.tokens[from:from+time]...)
-		out.Targets = append(out.Targets, b.tokens[from+1:from+1+time]...)
+		copy(out.Inputs[int(row)*time:], b.tokens[from:from+time])
+		copy(out.Targets[int(row)*time:], b.tokens[from+1:from+1+time])
 	}
 	return out
 }
 
 func (b *Bench) randomBatch() data.Batch {
-	n := int(b.Config.TokensPerStep)
-	out := data.Batch{Inputs: make([]int32, n), Targets: make([]int32, n)}
-	for i := range n {
+	out := data.NewBatch(b.Config.Batch.Sequences, b.Config.Model.Context)
+	for i := range out.Inputs {
 		out.Inputs[i], out.Targets[i] = b.random.Int32N(int32(b.Config.Model.Vocab)), b.random.Int32N(int32(b.Config.Model.Vocab))
 	}
 	return out

@@ -71,10 +71,9 @@ func (e *engine) Close() {
 
 // batch is the whole of b, to go through in the config's micro-batches.
 func (e *engine) batch(b data.Batch) torch.Batch {
-	time, n := int64(e.config.Model.Context), int64(len(b.Inputs))
 	return torch.Batch{
-		IDs: b.Inputs, Targets: b.Targets, Sequences: n / time, Time: time, Micro: int64(e.config.Batch.MicroSequences),
-		Divisor: float64(n), ZLoss: e.config.Optimizer.ZLoss,
+		IDs: b.Inputs, Targets: b.Targets, Sequences: int64(b.Sequences()), Time: int64(b.Time), Micro: int64(e.config.Batch.MicroSequences),
+		Divisor: float64(b.Counted()), ZLoss: e.config.Optimizer.ZLoss,
 	}
 }
 
@@ -102,7 +101,7 @@ func (e *engine) Step(_ context.Context, b data.Batch, u Update) (StepResult, er
 	return result, nil
 }
 
-// SummedLoss adds up the losses of a batch of whole windows with the current weights.
+// SummedLoss adds up the losses of the targets of a batch that count, with the current weights.
 func (e *engine) SummedLoss(b data.Batch) (float64, error) {
 	return e.native.Loss(e.Registry().Flat(nn.Params), e.batch(b))
 }

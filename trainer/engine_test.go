@@ -39,15 +39,15 @@ func isas(t testing.TB) []string {
 func resolve(t testing.TB, sets []string) (config.Resolved, *data.Set, *data.Set) {
 	t.Helper()
 	c := load(t, sets)
-	facts, train, val, err := openData(c)
+	source, err := openText(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := c.Resolve(facts)
+	r, err := c.Resolve(source.facts())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, train, val
+	return r, source.train, source.val
 }
 
 // stepper makes the step of a config, closed with the test.

@@ -36,7 +36,7 @@ func randomBatches(c config.Resolved, n int) []data.Batch {
 	out := make([]data.Batch, n)
 	for i := range out {
 		tokens := int(c.TokensPerStep)
-		b := data.Batch{Inputs: make([]int32, tokens), Targets: make([]int32, tokens)}
+		b := data.Batch{Inputs: make([]int32, tokens), Targets: make([]int32, tokens), Time: c.Model.Context}
 		last := int32(0)
 		for j := range tokens {
 			b.Inputs[j] = last

@@ -7,7 +7,6 @@ import (
 	"math"
 	"time"
 
-	"plasticity/data"
 	"plasticity/eval"
 	"plasticity/record"
 )
@@ -38,10 +37,7 @@ func (t *training) loop(ctx context.Context) error {
 // load starts the loader at the current step: the cursor of the data is the step itself.
 func (t *training) load() error {
 	var err error
-	t.loader, err = data.NewLoader(t.train, data.LoaderOptions{
-		Context: t.config.Model.Context, Sequences: t.config.Batch.Sequences, Vocab: t.config.Model.Vocab,
-		Seed: t.config.Seed, Order: t.config.Data.Order, Start: t.step,
-	})
+	t.loader, err = t.source.load(t.config, t.step)
 	return err
 }
 
@@ -102,14 +98,14 @@ func (t *training) publish(e StepEvent) error {
 	return nil
 }
 
-// evaluate measures the validation loss on the same windows every time; nothing of the training
+// evaluate measures the validation loss on the same sequences every time; nothing of the training
 // stream moves.
 func (t *training) evaluate(ctx context.Context) (*Evaluation, error) {
-	scorer := t.stepper.Scorer()
-	if t.val == nil || scorer == nil {
+	scorer, text := t.stepper.Scorer(), t.source.validation()
+	if text == nil || scorer == nil {
 		return nil, nil //nolint:nilnil // no validation is not an error
 	}
-	loss, err := eval.Loss(ctx, scorer, t.val, t.config.Eval.Tokens, t.config.Batch.MicroSequences)
+	loss, err := eval.Loss(ctx, scorer, text, t.config.Eval.Tokens, t.config.Batch.MicroSequences)
 	if err != nil {
 		return nil, err
 	}

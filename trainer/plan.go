@@ -77,10 +77,11 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 		return Plan{}, err
 	}
 	absent := err // the GPU that is asked for is not here: its memory can be planned, its speed not
-	facts, _, _, err := openData(c)
+	read, err := openSource(&c)
 	if err != nil {
 		return Plan{}, err
 	}
+	facts := read.facts()
 	r, err := c.Resolve(facts)
 	if err != nil {
 		return Plan{}, err

@@ -72,30 +72,6 @@ func InstructionSet(i torch.Info) string {
 	}
 }
 
-// openData opens the shards of a config and says what it needs to know of them.
-func openData(c config.Run) (config.DataFacts, *data.Set, *data.Set, error) {
-	train, err := data.Open(c.Data.Train)
-	if err != nil {
-		return config.DataFacts{}, nil, nil, err
-	}
-	facts := config.DataFacts{
-		Vocab: train.Vocab(), TrainTokens: train.Tokens(), TrainDigest: train.Digest(),
-		TokenizerDigest: train.TokenizerDigest(), Source: train.Source(),
-	}
-	if c.Data.Val == "" {
-		return facts, train, nil, nil
-	}
-	val, err := data.Open(c.Data.Val)
-	if err != nil {
-		return config.DataFacts{}, nil, nil, err
-	}
-	if val.TokenizerDigest() != train.TokenizerDigest() {
-		return config.DataFacts{}, nil, nil, record.Fail(record.Mismatch, "%s and %s were made with different tokenizers: prepare both with one", c.Data.Train, c.Data.Val)
-	}
-	facts.ValTokens, facts.ValDigest = val.Tokens(), val.Digest()
-	return facts, train, val, nil
-}
-
 // parent is what weights start from; the zero value stands for fresh weights.
 type parent struct {
 	run      string // id of the run, or hf- and a digest for a Hugging Face folder
@@ -168,11 +144,11 @@ const maxTokenizer = 64 << 20
 
 // keepTokenizer copies the tokenizer into the run's folder once, so that the run can be used without
 // the data it was trained on.
-func keepTokenizer(fsys record.FS, r *record.Run, path string) error {
+func keepTokenizer(fsys record.FS, r *record.Run, read func() ([]byte, error)) error {
 	if _, err := fsys.Stat(r.Path(data.TokenizerFile)); err == nil {
 		return nil
 	}
-	text, err := record.ReadFile(record.OS(), path, maxTokenizer)
+	text, err := read()
 	if err != nil {
 		return err
 	}

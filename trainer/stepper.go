@@ -23,7 +23,7 @@ type Update struct {
 
 // StepResult is what one optimizer step computed.
 type StepResult struct {
-	Loss     float64 // mean over the batch's tokens, nats
+	Loss     float64 // mean over the batch's targets that count, nats
 	GradNorm float64 // before clipping
 }
 
@@ -57,7 +57,6 @@ type reference struct {
 	model *model.Transformer
 	adam  *optim.AdamW
 	micro int // sequences in a pass
-	batch int // sequences in a step
 	zLoss float64
 }
 
@@ -184,7 +183,7 @@ func newReference(c config.Resolved, m *model.Transformer) (*reference, error) {
 		adam: optim.NewAdamW(m.Registry(), groups, optim.Options{
 			Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, ClipNorm: o.ClipNorm,
 		}),
-		micro: c.Batch.MicroSequences, batch: c.Batch.Sequences, zLoss: o.ZLoss,
+		micro: c.Batch.MicroSequences, zLoss: o.ZLoss,
 	}, nil
 }
 
@@ -204,11 +203,12 @@ func (r *reference) Step(ctx context.Context, b data.Batch, u Update) (StepResul
 		return StepResult{}, err
 	}
 	var out StepResult
-	for first := 0; first < r.batch; first += r.micro {
+	rows := b.Sequences()
+	for first := 0; first < rows; first += r.micro {
 		if err := ctx.Err(); first > 0 && err != nil {
 			return StepResult{}, err
 		}
-		loss, err := r.gradients(b, first, min(r.micro, r.batch-first))
+		loss, err := r.gradients(b, first, min(r.micro, rows-first))
 		if err != nil {
 			return StepResult{}, err
 		}
@@ -224,16 +224,16 @@ func (r *reference) Step(ctx context.Context, b data.Batch, u Update) (StepResul
 	return out, r.adam.Step(u.LR, u.DecayFactor, out.GradNorm)
 }
 
-// gradients adds those of n sequences from first on. Dividing by the whole batch's tokens makes the
-// micro-batches' losses add up to the batch's mean.
+// gradients adds those of n sequences from first on. Dividing by all targets of the batch that count makes
+// the micro-batches' losses add up to the batch's mean.
 func (r *reference) gradients(b data.Batch, first, n int) (float64, error) {
-	time := len(b.Inputs) / r.batch
+	time := b.Time
 	s := torch.NewScope()
 	defer s.Close()
 	from, to := first*time, (first+n)*time
 	ids := s.FromInt32(b.Inputs[from:to], n, time)
 	targets := s.FromInt32(b.Targets[from:to], n, time)
-	loss := r.model.Loss(s, ids, targets, r.zLoss, float64(len(b.Inputs)))
+	loss := r.model.Loss(s, ids, targets, r.zLoss, float64(b.Counted()))
 	s.Backward(loss)
 	return s.Item(loss), s.Err()
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"plasticity/config"
-	"plasticity/data"
 	"plasticity/record"
 	"plasticity/torch"
 )
@@ -25,8 +24,7 @@ type training struct {
 	facts    config.DataFacts
 	id       string
 	dir      string
-	train    *data.Set
-	val      *data.Set // nil: no validation
+	source   source
 	stepper  Stepper
 	run      *record.Run
 	lock     *record.Lock
@@ -34,7 +32,7 @@ type training struct {
 	observer []observer
 	console  *console
 	server   *server
-	loader   *data.Loader
+	loader   batches
 	ahead    *flight // the step that was started early; nil: none
 
 	parent     parent
@@ -75,7 +73,7 @@ func Train(ctx context.Context, o Options) (Result, error) {
 // open does everything before the first step. What is only read comes first, so that a start that is
 // refused leaves the folder as it was; a run that is done already needs no more than that.
 func (t *training) open(ctx context.Context) error {
-	verify := func() error { return t.verify(ctx) }
+	verify := func() error { return t.source.verify(ctx) }
 	for _, f := range []func() error{t.resolve, t.own, t.look, t.guard, verify, t.build, t.create, t.restore, t.observe} {
 		if err := f(); err != nil || t.finished {
 			return err
@@ -97,9 +95,10 @@ func (t *training) resolve() error {
 	if t.at.note != "" {
 		t.notes = append(t.notes, t.at.note)
 	}
-	if t.facts, t.train, t.val, err = openData(c); err != nil {
+	if t.source, err = openSource(&c); err != nil {
 		return err
 	}
+	t.facts = t.source.facts()
 	if t.config, err = c.Resolve(t.facts); err != nil {
 		return err
 	}
@@ -130,20 +129,6 @@ func (t *training) own() error {
 	}
 	if len(removed) > 0 {
 		t.console.message("removed %d unfinished files that a stopped process left", len(removed))
-	}
-	return nil
-}
-
-// verify reads every shard once and compares its digest: a shard of the same size with other content
-// would train another model under this run's id.
-func (t *training) verify(ctx context.Context) error {
-	for _, set := range []*data.Set{t.train, t.val} {
-		if set == nil {
-			continue
-		}
-		if err := set.Verify(ctx); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -185,7 +170,7 @@ func (t *training) create() error {
 	if err := t.run.ClearFailed(); err != nil {
 		return err
 	}
-	if err := keepTokenizer(t.fsys, t.run, t.train.TokenizerPath()); err != nil {
+	if err := t.source.keepTokenizer(t.fsys, t.run); err != nil {
 		return err
 	}
 	if t.events, err = record.OpenJournal(t.fsys, t.run.Path(record.EventsFile)); err != nil {
@@ -209,7 +194,7 @@ func (t *training) configDigest() (string, error) {
 func (t *training) info() record.Info {
 	c := t.config
 	info := record.Info{
-		ID: t.id, Name: c.Name, Grid: t.options.Grid, Kind: "pretrain", Seed: c.Seed, Axes: t.options.Axes,
+		ID: t.id, Name: c.Name, Grid: t.options.Grid, Kind: t.source.kind(), Seed: c.Seed, Axes: t.options.Axes,
 		Commit: t.options.Program.Commit, Dirty: t.options.Program.Dirty, Program: t.options.Program.Version,
 		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: t.native.Device, Precision: c.Precision, Step: t.stepper.Name(), ISA: t.stepper.ISA(), Threads: Threads(c.Run),
 		Started: time.Now().UTC().Format(time.RFC3339), Model: modelName(c.Model),

@@ -1,0 +1,163 @@
+package trainer
+
+import (
+	"context"
+	"fmt"
+
+	"plasticity/config"
+	"plasticity/data"
+	"plasticity/data/task"
+	"plasticity/eval"
+	"plasticity/model"
+	"plasticity/record"
+)
+
+// The kinds of a run in its record.
+const (
+	kindPretrain = "pretrain"
+	kindFinetune = "finetune"
+)
+
+// source is what a run reads: prepared text, or a task and the tokenizer of the model that is fine-tuned on it.
+type source interface {
+	kind() string
+	facts() config.DataFacts
+	// verify reads once what open did not read, so that other content is not trained on under this run's id.
+	verify(ctx context.Context) error
+	keepTokenizer(fsys record.FS, r *record.Run) error
+	// load delivers the batches from a step on.
+	load(c config.Resolved, start int64) (batches, error)
+	validation() eval.Text // nil: none
+}
+
+// batches are those of the steps, in order.
+type batches interface {
+	Next(ctx context.Context) (data.Batch, error)
+	Close() error
+}
+
+// openSource opens the data of a config. For a task it also fills in the model, which is that of init.
+func openSource(c *config.Run) (source, error) {
+	if c.Data.Task != "" {
+		return openTask(c)
+	}
+	return openText(*c)
+}
+
+// text is prepared text.
+type text struct {
+	train, val *data.Set // val may be nil
+}
+
+func openText(c config.Run) (*text, error) {
+	var t text
+	var err error
+	if t.train, err = data.Open(c.Data.Train); err != nil || c.Data.Val == "" {
+		return &t, err
+	}
+	if t.val, err = data.Open(c.Data.Val); err != nil {
+		return nil, err
+	}
+	if t.val.TokenizerDigest() != t.train.TokenizerDigest() {
+		return nil, record.Fail(record.Mismatch, "%s and %s were made with different tokenizers: prepare both with one", c.Data.Train, c.Data.Val)
+	}
+	return &t, nil
+}
+
+func (t *text) kind() string { return kindPretrain }
+
+func (t *text) facts() config.DataFacts {
+	facts := config.DataFacts{
+		Vocab: t.train.Vocab(), TrainTokens: t.train.Tokens(), TrainDigest: t.train.Digest(),
+		TokenizerDigest: t.train.TokenizerDigest(), Source: t.train.Source(),
+	}
+	if t.val != nil {
+		facts.ValTokens, facts.ValDigest = t.val.Tokens(), t.val.Digest()
+	}
+	return facts
+}
+
+// verify compares every shard's digest: one of the same size with other content opens as well.
+func (t *text) verify(ctx context.Context) error {
+	for _, set := range []*data.Set{t.train, t.val} {
+		if set == nil {
+			continue
+		}
+		if err := set.Verify(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *text) keepTokenizer(fsys record.FS, r *record.Run) error {
+	return keepTokenizer(fsys, r, func() ([]byte, error) {
+		return record.ReadFile(record.OS(), t.train.TokenizerPath(), maxTokenizer)
+	})
+}
+
+func (t *text) load(c config.Resolved, start int64) (batches, error) {
+	return data.NewLoader(t.train, data.LoaderOptions{
+		Context: c.Model.Context, Sequences: c.Batch.Sequences, Vocab: c.Model.Vocab, Seed: c.Seed, Order: c.Data.Order, Start: start,
+	})
+}
+
+func (t *text) validation() eval.Text {
+	if t.val == nil {
+		return nil
+	}
+	return t.val
+}
+
+// exercises are the examples of a task.
+type exercises struct {
+	set       *task.Set
+	corpus    *task.Corpus
+	tokenizer *data.Tokenizer
+}
+
+// openTask opens a task for the model that config.init names, and gives the config that model's shape.
+func openTask(c *config.Run) (*exercises, error) {
+	parent, err := model.Locate(c.Init)
+	if err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	shape := parent.Config
+	if c.Model != config.Defaults().Model && c.Model != shape {
+		return nil, record.Fail(record.Usage, "model: fine-tuning changes no shape, and %s has another one: leave the section model out", c.Init)
+	}
+	c.Model = shape
+	e := &exercises{}
+	if e.tokenizer, err = parent.Tokenizer(); err != nil {
+		return nil, err
+	}
+	if e.set, err = task.Open(c.Data.Task); err != nil {
+		return nil, err
+	}
+	e.corpus, err = e.set.Encode(e.tokenizer, shape.Context)
+	return e, err
+}
+
+func (e *exercises) kind() string { return kindFinetune }
+
+// facts count the tokens that the loss is over. Both sides have one digest.
+func (e *exercises) facts() config.DataFacts {
+	train, test := e.corpus.Counted()
+	return config.DataFacts{
+		Vocab: e.tokenizer.Vocab(), TrainTokens: train, ValTokens: test, Examples: int64(len(e.set.Train())), TrainDigest: e.set.Digest(),
+		ValDigest: e.set.Digest(), TokenizerDigest: e.tokenizer.Digest(), Source: "task " + e.set.Name(),
+	}
+}
+
+// verify has nothing left to do: opening read all of it and compared its digests.
+func (e *exercises) verify(context.Context) error { return nil }
+
+func (e *exercises) keepTokenizer(fsys record.FS, r *record.Run) error {
+	return keepTokenizer(fsys, r, func() ([]byte, error) { return e.tokenizer.JSON(), nil })
+}
+
+func (e *exercises) load(c config.Resolved, start int64) (batches, error) {
+	return e.corpus.Loader(task.LoaderOptions{Sequences: c.Batch.Sequences, Seed: c.Seed, Order: c.Data.Order, Start: start})
+}
+
+func (e *exercises) validation() eval.Text { return e.corpus }
