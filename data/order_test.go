@@ -8,7 +8,7 @@ import (
 )
 
 // whole returns a permutation as a list.
-func whole(p permutation) []int64 {
+func whole(p Permutation) []int64 {
 	list := make([]int64, p.n)
 	for i := range list {
 		list[i] = p.At(int64(i))
@@ -46,7 +46,7 @@ func TestPermutation_LargeIndicesComeBack(t *testing.T) {
 func TestPermutation_EpochAndSeedChangeIt(t *testing.T) {
 	const n = 1000
 	base := whole(NewPermutation(n, 1, 0))
-	for name, other := range map[string]permutation{
+	for name, other := range map[string]Permutation{
 		"epoch": NewPermutation(n, 1, 1), "seed": NewPermutation(n, 2, 0), "both swapped": NewPermutation(n, 0, 1),
 		"negative seed": NewPermutation(n, -1, 0),
 	} {

@@ -297,7 +297,7 @@ func TestGraph_NonFinite(t *testing.T) {
 	if d := distance(head(), before); d == 0 {
 		t.Error("the step afterwards changed nothing")
 	}
-	long := data.Batch{Inputs: batches[0].Inputs, Targets: append([]int32(nil), batches[0].Targets...)}
+	long := data.Batch{Inputs: batches[0].Inputs, Targets: append([]int32(nil), batches[0].Targets...), Time: batches[0].Time}
 	long.Targets[5] = int32(c.Model.Vocab)
 	if _, err := g.Step(context.Background(), long, u); err == nil {
 		t.Error("a target outside the vocabulary was taken")
@@ -319,7 +319,7 @@ func TestGraph_SummedLoss(t *testing.T) {
 		}
 		b := randomBatches(c, 1)[0]
 		tokens := c.Batch.MicroSequences * c.Model.Context
-		b = data.Batch{Inputs: b.Inputs[:tokens], Targets: b.Targets[:tokens]}
+		b = data.Batch{Inputs: b.Inputs[:tokens], Targets: b.Targets[:tokens], Time: b.Time}
 		got, err := g.SummedLoss(b)
 		if err != nil {
 			t.Fatal(err)

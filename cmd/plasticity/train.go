@@ -35,13 +35,18 @@ Started again, a run continues where its last checkpoint left it, to the bit.`,
 		},
 	}
 	flags.add(cmd)
+	cmd.Flags().StringVar(&r.Init, "init", "", "run or Hugging Face folder to start from (default init)")
+	addRunFlags(cmd, &r)
+	return cmd
+}
+
+// addRunFlags adds what every training run has.
+func addRunFlags(cmd *cobra.Command, r *request.Train) {
 	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder of the run (default runs/NAME/ID)")
 	cmd.Flags().StringVar(&r.Resume, "resume", "auto", "auto: continue if there is a checkpoint; never: refuse a folder with one; must: refuse one without")
 	cmd.Flags().StringVar(&r.Listen, "listen", "", "serve live metrics at host:port (default metrics.listen)")
-	cmd.Flags().StringVar(&r.Init, "init", "", "run or Hugging Face folder to start from (default init)")
 	cmd.Flags().BoolVar(&r.DryRun, "dry-run", false, "print parameters, tokens, FLOPs, memory, disk and time, and train nothing")
 	cmd.Flags().BoolVar(&r.JSON, "json", false, "results as JSON lines")
-	return cmd
 }
 
 // checkTrain refuses a wrong configuration before a worker is started, its overriding flags included.

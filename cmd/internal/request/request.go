@@ -30,7 +30,7 @@ const (
 // MaxBytes bounds a request: Linux takes 128 KiB in one argument.
 const MaxBytes = 120 << 10
 
-// Train is one pretraining run.
+// Train is one run, pretraining or, with data.task, fine-tuning.
 type Train struct {
 	Config string   `json:"config"`         // YAML file
 	Sets   []string `json:"sets,omitempty"` // key=value, above the file
