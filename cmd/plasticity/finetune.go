@@ -1,0 +1,43 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"plasticity/cmd/internal/request"
+)
+
+func newFinetune(a *app) *cobra.Command {
+	var flags configFlags
+	var r request.Train
+	var task string
+	cmd := &cobra.Command{
+		Use: "finetune", Short: "Fine-tune a model on a task",
+		Long: `Fine-tune a model on a task made by "plasticity data task": the loss is over the responses alone, each example a row of
+its own. The model keeps its shape and its tokenizer; the configuration says how to train. What is validated is the loss of the test
+set's responses. The run resumes, stops and records as a pretraining run does.`,
+		Example: `  plasticity finetune --config sweeps/configs/finetune-laptop.yaml --from runs/mine --task tasks/arithmetic
+  plasticity finetune --config sweeps/configs/finetune-paper.yaml --from hf-folder --task tasks/metamathqa --set optimizer.lr=7.5e-6`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"config", "from", "task"} {
+				if err := required(cmd, name); err != nil {
+					return err
+				}
+			}
+			if err := oneOf(cmd, "resume", "auto", "never", "must"); err != nil {
+				return err
+			}
+			flags.sets = append(flags.sets, "data.task="+task)
+			if err := checkTrain(a, flags, r); err != nil {
+				return err
+			}
+			r.Config, r.Sets, r.Env, r.Quiet = flags.file, flags.sets, a.configEnv(), a.quiet
+			return a.work(cmd.Context(), request.CommandTrain, r)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVar(&r.Init, "from", "", "run, checkpoint or Hugging Face folder to fine-tune")
+	cmd.Flags().StringVar(&task, "task", "", "folder of the task")
+	addRunFlags(cmd, &r)
+	return cmd
+}
