@@ -26,7 +26,7 @@ func (l *lexer) command() {
 		l.emit(token{kind: tokenName, text: `\` + name + l.group()})
 	case "left", "right", "big", "Big", "bigl", "bigr", "Bigl", "Bigr", "bigg", "Bigg":
 		l.at += len(l.s[l.at:]) - len(strings.TrimPrefix(l.s[l.at:], ".")) // \left. draws nothing
-	case "quad", "qquad", "displaystyle", "textstyle", "limits", "hline", "degree", "circ", "dfn", "overline", "underline",
+	case "quad", "qquad", "displaystyle", "textstyle", "limits", "hline", "degree", "circ", "overline", "underline",
 		"vec", "hat", "bar", "overrightarrow", "boxed", "fbox", "cancel":
 		l.spaced = true
 	case "begin", "end":

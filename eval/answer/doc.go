@@ -25,7 +25,7 @@
 //
 // An answer becomes tokens, then a tree, then one of: a quotient of polynomials with rational coefficients over variables,
 // constants and prime roots, compared exactly; or, where that form does not decide (sin, logarithms, nested roots, variable
-// exponents), values at fixed points, compared to nine digits.
+// exponents), values at fixed points, compared to eleven digits.
 //
 // # What is refused
 //

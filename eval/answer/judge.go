@@ -18,6 +18,9 @@ func mathEqual(a, b string) bool {
 	if len(a) > maxLength || len(b) > maxLength {
 		return false
 	}
+	if a > b { // what runs out of steps must do so in both directions
+		a, b = b, a
+	}
 	if folded := foldText(a); folded != "" && folded == foldText(b) {
 		return true
 	}
@@ -28,15 +31,19 @@ func mathEqual(a, b string) bool {
 	return (&judge{newAlgebra()}).equal(x, y)
 }
 
-// foldText writes a text in lower case, without fonts, spaces and a period at the end. Spaces between digits stay, so
-// 1 2 is not 12.
+// foldText writes a text in lower case, without fonts, spaces and a period at the end. Spaces between digits stay, so 1 2 is
+// not 12; so does the case where there are commands, since \Delta is not \delta.
 func foldText(s string) string {
 	for _, command := range []string{`\text{`, `\textbf{`, `\textit{`, `\mathrm{`, `\mathbf{`, `\mbox{`} {
 		if rest, ok := strings.CutPrefix(s, command); ok && strings.Count(rest, "}") == 1 && strings.HasSuffix(rest, "}") {
 			s = strings.TrimSuffix(rest, "}")
 		}
 	}
+	s = strings.NewReplacer(`\\`, `\\`, `\,`, " ", `\;`, " ", `\ `, " ", `\!`, "", "~", " ").Replace(s)
 	s = strings.TrimSuffix(strings.TrimSpace(s), ".")
+	if !strings.Contains(s, `\`) {
+		s = strings.ToLower(s)
+	}
 	var b strings.Builder
 	var before rune
 	space := false
@@ -48,7 +55,7 @@ func foldText(s string) string {
 		if space && unicode.IsDigit(before) && unicode.IsDigit(r) {
 			b.WriteByte(' ')
 		}
-		b.WriteRune(unicode.ToLower(r))
+		b.WriteRune(r)
 		before, space = r, false
 	}
 	return b.String()

@@ -206,6 +206,9 @@ func (p *parser) implicit() *node {
 			p.at += 3
 			continue
 		}
+		if p.tokens[p.at-1].kind == tokenNumber && p.peek().kind == tokenNumber {
+			return p.fail() // 1 2 is not 2
+		}
 		isFraction := p.peek().text == "frac"
 		factor := p.factor()
 		if isFraction && len(factors) == 1 && wholeNumber(factors[0]) && integerFraction(factor) {

@@ -123,8 +123,8 @@ func small(v *big.Rat) bool { return v.Num().BitLen() <= maxBits && v.Denom().Bi
 
 func (a *algebra) sum(p, q poly) (sum poly, ok bool) {
 	sum = maps.Clone(p)
-	for m, c := range q {
-		if !a.add(sum, m, c) {
+	for _, m := range q.monomials() { // in order, so that a limit is hit always or never
+		if !a.add(sum, m, q[m]) {
 			return nil, false
 		}
 	}

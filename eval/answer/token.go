@@ -93,7 +93,7 @@ func (l *lexer) next() {
 	case strings.ContainsRune("\t\n\r ~", rune(c)):
 		l.spaced = true
 		l.at++
-	case strings.ContainsRune("$\"'`.?", rune(c)): // a period here ends the sentence
+	case strings.ContainsRune("$\"`.?", rune(c)): // a period here ends the sentence
 		l.at++
 	default:
 		l.punctuation(rest)
@@ -149,8 +149,8 @@ func (l *lexer) punctuation(rest string) {
 func (l *lexer) number() {
 	digits := l.digits()
 	leading := len(digits)
-	if n := len(l.tokens); n > 0 && l.tokens[n-1].is("_") {
-		leading = 0 // log_5 125
+	if n := len(l.tokens); n > 0 && l.tokens[n-1].is("_") || digits[:min(1, leading)] == "0" {
+		leading = 0 // log_5 125; 0,123 is no thousand
 	}
 	for leading > 0 && leading <= 3 {
 		n := l.separator()

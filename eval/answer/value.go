@@ -14,7 +14,7 @@ const points = 4
 // tolerance is the relative difference up to which values from float64 are the same, and floorTolerance the absolute one, for
 // values that should be zero.
 const (
-	tolerance      = 1e-9
+	tolerance      = 1e-11
 	floorTolerance = 1e-13
 )
 
