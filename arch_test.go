@@ -31,6 +31,7 @@ var (
 		{pkg: "record"},
 		{pkg: "record/recordtest", imports: []string{"record"}},
 		{pkg: "config", imports: []string{"record"}},
+		{pkg: "eval/answer"},
 		{pkg: "data", imports: []string{"record"}},
 		{pkg: "data/task", imports: []string{"data", "record"}},
 		{pkg: "sweeps", imports: []string{"config", "data", "record"}},
@@ -63,7 +64,7 @@ var (
 	}
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
-	pure = []string{"cmd/plasticity", "config", "data", "data/task", "plots", "record", "sweeps", "torch/safetensors"}
+	pure = []string{"cmd/plasticity", "config", "data", "data/task", "eval/answer", "plots", "record", "sweeps", "torch/safetensors"}
 )
 
 // listed is what `go list` says of a package.
