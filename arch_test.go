@@ -34,6 +34,7 @@ var (
 		{pkg: "data", imports: []string{"record"}},
 		{pkg: "sweeps", imports: []string{"config", "data", "record"}},
 		{pkg: "plots", imports: []string{"config", "record"}},
+		{pkg: "eval/metric", imports: []string{"record"}},
 		{pkg: "cmd/internal/request", imports: []string{"record"}},
 		{pkg: "cmd/plasticity", imports: []string{"cmd/internal/request", "config", "data", "plots", "record", "sweeps"}},
 
@@ -62,7 +63,7 @@ var (
 	}
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
-	pure = []string{"cmd/plasticity", "config", "data", "plots", "record", "sweeps", "torch/safetensors"}
+	pure = []string{"cmd/plasticity", "config", "data", "eval/metric", "plots", "record", "sweeps", "torch/safetensors"}
 )
 
 // listed is what `go list` says of a package.
