@@ -13,7 +13,7 @@ SCALE ?=
 PACKAGES ?= ./...
 RUN      ?= .
 
-pure := ./cmd/plasticity ./config/... ./data/... ./eval/metric ./plots/... ./record/... ./sweeps/...
+pure := ./cmd/plasticity ./config/... ./data/... ./eval/answer ./eval/metric ./plots/... ./record/... ./sweeps/...
 version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 ##@ Build
@@ -107,7 +107,7 @@ mutants: ## plant errors into the CPU engine; its test must fail with each (not 
 	@tools/mutants.sh
 
 .PHONY: oracle
-oracle: build ## compare with PyTorch and transformers, live
+oracle: build ## compare with PyTorch, transformers and math-verify, live
 	@tools/oracle.sh
 
 .PHONY: oracle-update

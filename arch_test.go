@@ -31,6 +31,7 @@ var (
 		{pkg: "record"},
 		{pkg: "record/recordtest", imports: []string{"record"}},
 		{pkg: "config", imports: []string{"record"}},
+		{pkg: "eval/answer"},
 		{pkg: "data", imports: []string{"record"}},
 		{pkg: "sweeps", imports: []string{"config", "data", "record"}},
 		{pkg: "plots", imports: []string{"config", "record"}},
@@ -63,7 +64,7 @@ var (
 	}
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
-	pure = []string{"cmd/plasticity", "config", "data", "eval/metric", "plots", "record", "sweeps", "torch/safetensors"}
+	pure = []string{"cmd/plasticity", "config", "data", "eval/answer", "eval/metric", "plots", "record", "sweeps", "torch/safetensors"}
 )
 
 // listed is what `go list` says of a package.

@@ -4,6 +4,7 @@
 #   tools/get.sh golangci-lint   built from tools/go.mod
 #   tools/get.sh clang-format    version 14, whose output cgo/ is compared with
 #   tools/get.sh oracle          a Python with torch, transformers, tokenizers (third_party/oracle.txt)
+#   tools/get.sh answers         a Python with math-verify (third_party/answers.txt)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
@@ -21,18 +22,37 @@ clang_format() {
   pip_install "$1" "$root/third_party/clang-format.txt"
 }
 
-# oracle makes an environment of the user's Python. Its packages go where they belong by --target, so
-# that it needs no pip of its own and can be renamed.
-oracle() {
+# environment FOLDER REQUIREMENTS makes an environment of the user's Python. Its packages go where they
+# belong by --target, so that it needs no pip of its own and can be renamed.
+environment() {
   need_pip "the oracles' Python environment"
   "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' ||
     fail "the oracles need Python 3.11 to 3.14 and $python is $("$python" -V): set PYTHON to one of those"
-  echo "installing the oracles' Python environment: 1.6 GB to fetch, 3.9 GB on disk" >&2
   "$python" -m venv --without-pip --symlinks "$1"
-  pip_install "$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-    "$root/third_party/oracle.txt"
-  (cd / && "$1/bin/python" -c 'import torch, transformers, safetensors, tokenizers') ||
+  pip_install "$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" "$2"
+}
+
+# can_import FOLDER MODULES stops when the environment in FOLDER has them not.
+can_import() {
+  (cd / && "$1/bin/python" -c "import $2") ||
     fail "the environment cannot be used (its words are above); nothing was kept"
+}
+
+oracle() {
+  echo "installing the oracles' Python environment: 1.6 GB to fetch, 3.9 GB on disk" >&2
+  environment "$1" "$root/third_party/oracle.txt"
+  can_import "$1" "torch, transformers, safetensors, tokenizers"
+}
+
+answers() {
+  environment "$1" "$root/third_party/answers.txt"
+  can_import "$1" math_verify
+}
+
+# python_version prints the user's Python version, which is part of an environment's name.
+python_version() {
+  "$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null ||
+    fail "python3 is needed for the oracles: install it (Debian: apt install python3-venv python3-pip)"
 }
 
 case ${1:-} in
@@ -49,12 +69,16 @@ case ${1:-} in
     fi
     ;;
   oracle)
-    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
-      fail "python3 is needed for the oracles: install it (Debian: apt install python3-venv python3-pip)"
+    version=$(python_version)
     dir=$(once "oracle-py$version-$(hash_of "$root/third_party/oracle.txt")" 6000 oracle)
     echo "$dir/bin/python"
     ;;
+  answers)
+    version=$(python_version)
+    dir=$(once "answers-py$version-$(hash_of "$root/third_party/answers.txt")" 200 answers)
+    echo "$dir/bin/python"
+    ;;
   *)
-    fail "usage: tools/get.sh golangci-lint|clang-format|oracle"
+    fail "usage: tools/get.sh golangci-lint|clang-format|oracle|answers"
     ;;
 esac
