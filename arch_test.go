@@ -37,7 +37,12 @@ var (
 		{pkg: "plots", imports: []string{"config", "record"}},
 		{pkg: "eval/metric", imports: []string{"record"}},
 		{pkg: "cmd/internal/request", imports: []string{"record"}},
-		{pkg: "cmd/plasticity", imports: []string{"cmd/internal/request", "config", "data", "plots", "record", "sweeps"}},
+		{
+			pkg: "cmd/plasticity",
+			imports: []string{
+				"cmd/internal/request", "config", "data", "eval/answer", "eval/metric", "plots", "record", "sweeps",
+			},
+		},
 
 		{pkg: "cgo"},
 		{pkg: "torch", imports: []string{"cgo", "record"}},
