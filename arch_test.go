@@ -36,8 +36,14 @@ var (
 		{pkg: "data/task", imports: []string{"data", "record"}},
 		{pkg: "sweeps", imports: []string{"config", "data", "record"}},
 		{pkg: "plots", imports: []string{"config", "record"}},
+		{pkg: "eval/metric", imports: []string{"record"}},
 		{pkg: "cmd/internal/request", imports: []string{"record"}},
-		{pkg: "cmd/plasticity", imports: []string{"cmd/internal/request", "config", "data", "data/task", "plots", "record", "sweeps"}},
+		{
+			pkg: "cmd/plasticity",
+			imports: []string{
+				"cmd/internal/request", "config", "data", "data/task", "eval/answer", "eval/metric", "plots", "record", "sweeps",
+			},
+		},
 
 		{pkg: "cgo"},
 		{pkg: "torch", imports: []string{"cgo", "record"}},
@@ -50,10 +56,16 @@ var (
 			imports: []string{"torch", "torch/nn", "torch/safetensors", "config", "data", "record"},
 			tests:   []string{"torch/optim"},
 		},
-		{pkg: "eval", imports: []string{"model", "torch", "data", "record"}, tests: []string{"config", "torch/nn"}},
 		{
-			pkg:     "trainer",
-			imports: []string{"eval", "model", "torch", "torch/nn", "torch/optim", "torch/safetensors", "config", "data", "record"},
+			pkg:     "eval",
+			imports: []string{"model", "torch", "torch/nn", "config", "data", "record"},
+			tests:   []string{"torch/safetensors"},
+		},
+		{
+			pkg: "trainer",
+			imports: []string{
+				"eval", "model", "torch", "torch/nn", "torch/optim", "torch/safetensors", "config", "data", "data/task", "record",
+			},
 		},
 		{
 			pkg: "cmd/plasticity-worker",
@@ -64,7 +76,9 @@ var (
 	}
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
-	pure = []string{"cmd/plasticity", "config", "data", "data/task", "eval/answer", "plots", "record", "sweeps", "torch/safetensors"}
+	pure = []string{
+		"cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric", "plots", "record", "sweeps", "torch/safetensors",
+	}
 )
 
 // listed is what `go list` says of a package.

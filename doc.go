@@ -11,7 +11,7 @@
 //	trainer   eval                           sweeps      plots
 //	model
 //	torch/optim   torch/nn
-//	torch
+//	torch                                    eval/answer   eval/metric
 //	cgo → libtgo (C++) → libtorch            config   data   record   torch/safetensors
 //
 // The test beside this file holds the house to that. docs/architecture.md says what each room is

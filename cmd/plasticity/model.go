@@ -72,14 +72,31 @@ func checkThreads(n int) error {
 
 func newEval(a *app) *cobra.Command {
 	var r request.EvalLoss
+	var score scoreFlags
 	cmd := &cobra.Command{
-		Use: "eval", Short: "Measure the loss of a model on prepared data",
-		Long: `Measure the mean loss of a model on prepared shards.
-With --json the result is one line {"loss_nats_per_token","bits_per_byte","tokens"}.`,
+		Use: "eval", Short: "Measure the loss of a model on prepared data, or score responses made elsewhere",
+		Long: `Measure the mean loss of a model on prepared shards: --model and --loss.
+With --json the result is one line {"loss_nats_per_token","bits_per_byte","tokens"}.
+
+Or score responses made elsewhere, without a model: --task, --responses and --out. Each line of the file is a problem
+{"id","problem","answer","responses":[…]}, optionally with "greedy" (the text at temperature 0) and "rewards":[…], one to each
+response. The metrics are greedy, maj@N, rm@N, pass@N, correct_ratio and orm, those that the file allows, with intervals of
+95 %. OUT/results.json has them in the shape of the lm-evaluation-harness, OUT/samples_TASK.jsonl says for each problem what
+was extracted and what is correct. With --json the result is one line {"task","out","unchanged","results"}.`,
 		Example: `  plasticity eval --model runs/mine --loss data/sotu-512/val
-  plasticity eval --model hf-folder --loss data/sotu-512/val --tokens 65536 --json`,
+  plasticity eval --model hf-folder --loss data/sotu-512/val --tokens 65536 --json
+  plasticity eval --task gsm8k-platinum --responses responses.jsonl --out scores
+  plasticity eval --task my-quiz --answers letter --responses responses.jsonl --out scores --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			scores, err := scoring(cmd)
+			if err != nil {
+				return err
+			}
+			if scores {
+				score.asJSON = r.JSON
+				return a.scoreResponses(cmd, &score)
+			}
 			if err := required(cmd, "model", "loss"); err != nil {
 				return err
 			}
@@ -98,6 +115,7 @@ With --json the result is one line {"loss_nats_per_token","bits_per_byte","token
 	cmd.Flags().Int64Var(&r.Tokens, "tokens", 0, "tokens to use, from the beginning; 0: all")
 	cmd.Flags().IntVar(&r.Threads, "threads", 0, "threads; 0: all cores")
 	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON")
+	score.add(cmd)
 	return cmd
 }
 
