@@ -97,6 +97,12 @@ func parentOf(init string) (parent, error) {
 	return parent{"hf-" + digest[:16], "hf-" + digest}, nil
 }
 
+// Identity says which weights lie at a path: the run's id and the checkpoint's step, or a digest of a Hugging Face folder's.
+func Identity(path string) (string, error) {
+	p, err := parentOf(path)
+	return p.identity, err
+}
+
 // weightsDigest is the SHA-256 over the weight files of a Hugging Face folder, in the order of their names.
 func weightsDigest(dir string) (string, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))

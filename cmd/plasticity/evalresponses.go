@@ -12,7 +12,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"plasticity/cmd/internal/request"
+	"plasticity/data/task"
 	"plasticity/eval/answer"
 	"plasticity/eval/metric"
 	"plasticity/record"
@@ -27,48 +30,45 @@ type scoreFlags struct {
 }
 
 func (f *scoreFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.task, "task", "", "name of the task that the responses are to, such as gsm8k-platinum")
 	cmd.Flags().StringVar(&f.responses, "responses", "", `file with a line {"id","problem","answer","responses":[…]} for each problem, and optionally "greedy" and "rewards"`)
-	cmd.Flags().StringVarP(&f.out, "out", "o", "", "folder for results.json and samples; another result in it is not replaced")
 	cmd.Flags().StringVar(&f.answers, "answers", "", "kind of the answers: math, letter or word (default that of the task)")
-	cmd.Flags().Int64Var(&f.seed, "seed", 1, "seed of the bootstrapped intervals")
 }
 
-// The flags of eval belong to one of two jobs.
-func lossNames() []string  { return []string{"model", "loss", "tokens", "threads"} }
-func scoreNames() []string { return []string{"task", "responses", "out", "answers", "seed"} }
-
-// scoring tells whether the flags ask to score responses, and refuses those of both jobs together.
-func scoring(cmd *cobra.Command) (bool, error) {
-	given := func(names []string) string {
-		at := slices.IndexFunc(names, cmd.Flags().Changed)
-		if at < 0 {
-			return ""
-		}
-		return names[at]
-	}
-	score, loss := given(scoreNames()), given(lossNames())
-	if score != "" && loss != "" {
-		return false, misuse(cmd, fmt.Errorf("--%s and --%s do not go together: give --model and --loss to measure a loss, or --task, --responses and --out to score responses", loss, score))
-	}
-	return score != "", nil
+// evalJob is one of the things that eval does, and the flags it has.
+type evalJob struct {
+	name  string
+	flags []string
 }
 
-// taskKind says which answers a task has.
-type taskKind struct {
-	kind  string
-	tasks []string
-}
-
-func taskKinds() []taskKind {
-	return []taskKind{
-		{"math", []string{
-			"metamathqa", "simplescaling", "gsm8k-platinum", "math-level1", "math-level2", "math-level3", "math-level4", "math-hard",
-			"arithmetic", "word-problems",
+// evalJobs lists them; the flag that decides comes first.
+func evalJobs() []evalJob {
+	return []evalJob{
+		{"measure a loss", []string{"loss", "model", "tokens", "threads"}},
+		{"score responses", []string{"responses", "task", "out", "answers", "seed"}},
+		{"answer a task", []string{
+			"task", "model", "out", "samples", "limit", "max-tokens", "temperature", "repetition-penalty", "precision", "seed", "threads",
 		}},
-		{"letter", []string{"medmcqa", "mmluprocot", "race", "choice4", "choice10", "reading"}},
-		{"word", []string{"pubmedqa", "judge"}},
 	}
+}
+
+// chooseJob finds what the flags ask for, the first job whose deciding flag is there, and refuses flags of another one.
+func chooseJob(cmd *cobra.Command) (string, error) {
+	for _, job := range evalJobs() {
+		if !cmd.Flags().Changed(job.flags[0]) {
+			continue
+		}
+		var wrong string
+		cmd.Flags().Visit(func(f *pflag.Flag) {
+			if !slices.Contains(append(job.flags, "json", "quiet"), f.Name) {
+				wrong = f.Name
+			}
+		})
+		if wrong != "" {
+			return "", misuse(cmd, fmt.Errorf("--%s and --%s do not go together: give --model and --loss to measure a loss, --model and --task to answer a task, or --task and --responses to score responses", job.flags[0], wrong))
+		}
+		return job.name, nil
+	}
+	return "", misuse(cmd, errors.New("nothing to do: give --model and --loss to measure a loss, --model and --task to answer a task, or --task and --responses to score responses"))
 }
 
 // kind returns the kind of answers that was asked for, or that of the task.
@@ -81,11 +81,11 @@ func (f *scoreFlags) kind(cmd *cobra.Command) (answer.Kind, error) {
 		return kind, nil
 	}
 	var known []string
-	for _, k := range taskKinds() {
-		if slices.Contains(k.tasks, f.task) {
-			return answer.ParseKind(k.kind)
+	for _, k := range task.Kinds() {
+		if k.Task == f.task {
+			return answer.ParseKind(k.Kind)
 		}
-		known = append(known, k.tasks...)
+		known = append(known, k.Task)
 	}
 	return 0, misuse(cmd, fmt.Errorf("--task %q is not known: say what its answers are with --answers math, letter or word, or give one of %s", f.task, strings.Join(known, ", ")))
 }
@@ -95,14 +95,6 @@ type scoreConfig struct {
 	Task      string `json:"task"`
 	Responses string `json:"responses"` // the file, without its folder
 	Answers   string `json:"answers"`
-}
-
-// scored is what `eval --task --json` says.
-type scored struct {
-	Task      string      `json:"task"`
-	Out       string      `json:"out"`
-	Unchanged bool        `json:"unchanged"`
-	Results   metric.Task `json:"results"`
 }
 
 // scoreResponses scores a file of responses and writes results and samples.
@@ -119,22 +111,22 @@ func (a *app) scoreResponses(cmd *cobra.Command, f *scoreFlags) error {
 	}
 	ctx, stop := interruptible(cmd.Context())
 	defer stop()
-	result, err := a.score(ctx, f, judge{kind})
+	result, err := a.score(ctx, f, kind)
 	if err != nil {
 		return interrupted(err)
 	}
-	task := metric.Task{Name: f.task, Config: scoreConfig{f.task, filepath.Base(f.responses), kind.String()}, Result: result}
-	unchanged, err := metric.Write(record.OS(), f.out, metric.Report{Model: "responses made elsewhere", Tasks: []metric.Task{task}})
+	scores := metric.Task{Name: f.task, Config: scoreConfig{f.task, filepath.Base(f.responses), kind.String()}, Result: result}
+	unchanged, err := metric.Write(record.OS(), f.out, metric.Report{Model: "responses made elsewhere", Tasks: []metric.Task{scores}})
 	if err != nil {
 		return err
 	}
 	if f.asJSON {
-		return a.printJSON(scored{f.task, f.out, unchanged, task})
+		return a.printJSON(request.Scored{Task: f.task, Out: f.out, Unchanged: unchanged, Results: scores})
 	}
 	if unchanged {
 		a.say("%s holds this already", f.out)
 	}
-	return a.print(describeScore(task, kind) + filepath.Join(f.out, metric.ResultsFile))
+	return a.print(scores.Describe() + filepath.Join(f.out, metric.ResultsFile))
 }
 
 // score reads and judges the responses.
@@ -193,19 +185,4 @@ func (w *watchedReader) Read(p []byte) (int, error) {
 	w.done += int64(n)
 	w.report(w.done, w.total)
 	return n, err
-}
-
-// describeScore lays the metrics out as a table.
-func describeScore(t metric.Task, kind answer.Kind) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: n = %d problems, N = %d responses to each, answers: %s\n", t.Name, t.Result.Problems, t.Result.Responses, kind)
-	width := len("metric")
-	for _, e := range t.Result.Estimates {
-		width = max(width, len(e.Name))
-	}
-	fmt.Fprintf(&b, "%-*s %9s   95 %% interval\n", width, "metric", "value")
-	for _, e := range t.Result.Estimates {
-		fmt.Fprintf(&b, "%-*s %9.4f   %.4f to %.4f\n", width, e.Name, e.Value, e.CI95[0], e.CI95[1])
-	}
-	return b.String()
 }

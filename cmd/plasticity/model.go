@@ -71,52 +71,95 @@ func checkThreads(n int) error {
 }
 
 func newEval(a *app) *cobra.Command {
-	var r request.EvalLoss
+	var loss request.EvalLoss
+	answers := request.EvalTask{}
 	var score scoreFlags
 	cmd := &cobra.Command{
-		Use: "eval", Short: "Measure the loss of a model on prepared data, or score responses made elsewhere",
+		Use: "eval", Short: "Measure a loss, answer a task and score the answers, or score responses made elsewhere",
 		Long: `Measure the mean loss of a model on prepared shards: --model and --loss.
 With --json the result is one line {"loss_nats_per_token","bits_per_byte","tokens"}.
 
-Or score responses made elsewhere, without a model: --task, --responses and --out. Each line of the file is a problem
-{"id","problem","answer","responses":[…]}, optionally with "greedy" (the text at temperature 0) and "rewards":[…], one to each
-response. The metrics are greedy, maj@N, rm@N, pass@N, correct_ratio and orm, those that the file allows, with intervals of
-95 %. OUT/results.json has them in the shape of the lm-evaluation-harness, OUT/samples_TASK.jsonl says for each problem what
-was extracted and what is correct. With --json the result is one line {"task","out","unchanged","results"}.`,
+Or let a model answer the test set of a task, greedily and by samples, and score the answers: --model, --task with the task's
+folder, and --out. Stopped, it goes on where it was. OUT/responses.jsonl has the answers.
+
+Or score responses made elsewhere, without a model: --task with the task's name, --responses and --out. Each line of the file is a
+problem {"id","problem","answer","responses":[…]}, optionally with "greedy" (the text at temperature 0) and "rewards":[…], one to
+each response.
+
+The metrics are greedy, maj@N, rm@N, pass@N, correct_ratio and orm, those that the responses allow, and the cross-entropy of the
+reference responses, with intervals of 95 %. OUT/results.json has them in the shape of the lm-evaluation-harness,
+OUT/samples_TASK.jsonl says for each problem what was extracted and what is correct. With --json the result is one line
+{"task","out","unchanged","results"}.`,
 		Example: `  plasticity eval --model runs/mine --loss data/sotu-512/val
-  plasticity eval --model hf-folder --loss data/sotu-512/val --tokens 65536 --json
+  plasticity eval --model runs/tuned --task tasks/arithmetic --out scores
   plasticity eval --task gsm8k-platinum --responses responses.jsonl --out scores
   plasticity eval --task my-quiz --answers letter --responses responses.jsonl --out scores --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			scores, err := scoring(cmd)
+			job, err := chooseJob(cmd)
 			if err != nil {
 				return err
 			}
-			if scores {
-				score.asJSON = r.JSON
+			loss.Quiet, answers.Quiet = a.quiet, a.quiet
+			switch job {
+			case "score responses":
+				score.task, score.out, score.seed, score.asJSON = answers.Task, answers.Out, answers.Seed, answers.JSON
 				return a.scoreResponses(cmd, &score)
+			case "answer a task":
+				if err := required(cmd, "model", "task", "out"); err != nil {
+					return err
+				}
+				if err := checkEvalTask(answers); err != nil {
+					return misuse(cmd, err)
+				}
+				return a.work(cmd.Context(), request.CommandEvalTask, answers)
 			}
 			if err := required(cmd, "model", "loss"); err != nil {
 				return err
 			}
-			if r.Tokens < 0 {
+			if loss.Tokens < 0 {
 				return misuse(cmd, errors.New("--tokens: want 0 (all) or more"))
 			}
-			if err := checkThreads(r.Threads); err != nil {
+			if err := checkThreads(answers.Threads); err != nil {
 				return misuse(cmd, err)
 			}
-			r.Quiet = a.quiet
-			return a.work(cmd.Context(), request.CommandEvalLoss, r)
+			loss.Model, loss.Threads, loss.JSON = answers.Model, answers.Threads, answers.JSON
+			return a.work(cmd.Context(), request.CommandEvalLoss, loss)
 		},
 	}
-	cmd.Flags().StringVarP(&r.Model, "model", "m", "", "run, checkpoint or Hugging Face folder")
-	cmd.Flags().StringVar(&r.Data, "loss", "", "prepared folder with a manifest.json, such as DIR/val")
-	cmd.Flags().Int64Var(&r.Tokens, "tokens", 0, "tokens to use, from the beginning; 0: all")
-	cmd.Flags().IntVar(&r.Threads, "threads", 0, "threads; 0: all cores")
-	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON")
+	cmd.Flags().StringVarP(&answers.Model, "model", "m", "", "run, checkpoint or Hugging Face folder")
+	cmd.Flags().StringVar(&loss.Data, "loss", "", "prepared folder with a manifest.json, such as DIR/val")
+	cmd.Flags().Int64Var(&loss.Tokens, "tokens", 0, "tokens to use, from the beginning; 0: all")
+	cmd.Flags().StringVar(&answers.Task, "task", "", "with --model a folder made by data task, with --responses a name such as gsm8k-platinum")
+	cmd.Flags().StringVarP(&answers.Out, "out", "o", "", "folder for results.json and samples; another result in it is not replaced")
+	cmd.Flags().IntVar(&answers.Samples, "samples", 16, "answers to each problem besides the greedy one")
+	cmd.Flags().IntVar(&answers.Limit, "limit", 0, "problems, from the first on; 0: all")
+	cmd.Flags().IntVar(&answers.MaxTokens, "max-tokens", 0, "of an answer; 0: what the context has room for")
+	cmd.Flags().Float64Var(&answers.Temperature, "temperature", 1, "of the samples")
+	cmd.Flags().Float64Var(&answers.RepetitionPenalty, "repetition-penalty", 1, "of all answers; the paper's is 1.1")
+	cmd.Flags().StringVar(&answers.Precision, "precision", "f32", "of products: f32 or bf16")
+	cmd.Flags().Int64Var(&answers.Seed, "seed", 1, "seed of samples and of bootstrapped intervals")
+	cmd.Flags().IntVar(&answers.Threads, "threads", 0, "threads; 0: all cores")
+	cmd.Flags().BoolVar(&answers.JSON, "json", false, "one line of JSON")
 	score.add(cmd)
 	return cmd
+}
+
+// checkEvalTask refuses numbers without a meaning; NaN fails every comparison.
+func checkEvalTask(r request.EvalTask) error {
+	switch {
+	case r.Samples < 1 || r.Samples > 1<<16:
+		return fmt.Errorf("--samples %d: want 1 to %d", r.Samples, 1<<16)
+	case r.Limit < 0 || r.MaxTokens < 0:
+		return errors.New("--limit and --max-tokens: want 0 or more")
+	case !(r.Temperature > 0 && r.Temperature <= 100):
+		return fmt.Errorf("--temperature %v: want above 0 and at most 100; the greedy answer is made in any case", r.Temperature)
+	case !(r.RepetitionPenalty > 0 && r.RepetitionPenalty <= 100):
+		return fmt.Errorf("--repetition-penalty %v: want above 0 and at most 100", r.RepetitionPenalty)
+	case r.Precision != "f32" && r.Precision != "bf16":
+		return fmt.Errorf("--precision %q: want f32 or bf16", r.Precision)
+	}
+	return checkThreads(r.Threads)
 }
 
 func newExport(a *app) *cobra.Command {

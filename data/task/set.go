@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -192,3 +193,18 @@ func (s *Set) Test() []Example { return s.test }
 
 // Digest returns the digest of what a run reads from the task.
 func (s *Set) Digest() string { return s.manifest.Digest }
+
+// First returns the task with the first n examples of its test set; 0: all. Its digest says so.
+func (s *Set) First(n int) (*Set, error) {
+	if n == 0 || n >= len(s.test) {
+		return s, nil
+	}
+	if n < 0 {
+		return nil, usage("the first %d examples: at least 1, or 0 for all", n)
+	}
+	out := *s
+	out.test = s.test[:n]
+	out.manifest.Test = n
+	out.manifest.Digest = fmt.Sprintf("%s, the first %d", s.manifest.Digest, n)
+	return &out, nil
+}

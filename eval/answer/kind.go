@@ -40,6 +40,12 @@ func (k Kind) String() string {
 	}
 }
 
+// Extract is the function of that name: a Kind reads responses and judges answers.
+func (Kind) Extract(response string) (string, bool) { return Extract(response) }
+
+// ExtractTail is the function of that name.
+func (Kind) ExtractTail(response string) (string, bool) { return ExtractTail(response) }
+
 // Equal reports whether two answers are the same. It is symmetric, an empty answer equals nothing, and it returns in
 // bounded time whatever the strings are.
 //

@@ -21,6 +21,7 @@ const (
 	CommandTrain    = "train"     // Train
 	CommandGenerate = "generate"  // Generate → Generated
 	CommandEvalLoss = "eval-loss" // EvalLoss → Loss
+	CommandEvalTask = "eval-task" // EvalTask → Scored
 	CommandExport   = "export"    // Export
 	CommandImport   = "import"    // Import
 	CommandBench    = "bench"     // Bench → lines, see BenchServe
@@ -85,6 +86,31 @@ type EvalLoss struct {
 	Threads int    `json:"threads,omitempty"`
 	JSON    bool   `json:"json,omitempty"`
 	Quiet   bool   `json:"quiet,omitempty"`
+}
+
+// EvalTask answers the problems of a task and scores the answers.
+type EvalTask struct {
+	Model             string  `json:"model"`
+	Task              string  `json:"task"` // folder
+	Out               string  `json:"out"`
+	Samples           int     `json:"samples"`              // of each problem
+	Limit             int     `json:"limit,omitempty"`      // problems, from the first on; 0: all
+	MaxTokens         int     `json:"max_tokens,omitempty"` // of an answer; 0: what the context has room for
+	Temperature       float64 `json:"temperature"`          // of the samples
+	RepetitionPenalty float64 `json:"repetition_penalty,omitempty"`
+	Precision         string  `json:"precision"` // f32 | bf16
+	Seed              int64   `json:"seed"`
+	Threads           int     `json:"threads,omitempty"`
+	JSON              bool    `json:"json,omitempty"`
+	Quiet             bool    `json:"quiet,omitempty"`
+}
+
+// Scored is the reply to EvalTask with JSON: Results is the task's entry of results.json.
+type Scored struct {
+	Task      string `json:"task"`
+	Out       string `json:"out"`
+	Unchanged bool   `json:"unchanged"`
+	Results   any    `json:"results"`
 }
 
 // Loss is the reply to EvalLoss with JSON.

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"plasticity/cmd/internal/request"
+	"plasticity/data/task"
+	"plasticity/eval"
+	"plasticity/eval/answer"
+	"plasticity/eval/metric"
+	"plasticity/model"
+	"plasticity/record"
+	"plasticity/torch"
+	"plasticity/trainer"
+)
+
+// The files of an evaluation besides those of its results.
+const (
+	settingsFile  = "eval.json"
+	responsesFile = "responses.jsonl"
+)
+
+// stops are what the authors' harness ends an answer by.
+func stops() []string { return []string{"Human:", "Assistant:"} }
+
+// evaluation is what decides the answers: it is in results.json, and responses are gone on with only where it is the same.
+type evaluation struct {
+	Task              string  `json:"task"`
+	TaskDigest        string  `json:"task_digest"`
+	Model             string  `json:"model"` // id of the run with the checkpoint's step, or a digest of the weights
+	Answers           string  `json:"answers"`
+	Problems          int     `json:"problems"`
+	Samples           int     `json:"samples"`
+	MaxTokens         int     `json:"max_tokens"`
+	Temperature       float64 `json:"temperature"`
+	RepetitionPenalty float64 `json:"repetition_penalty"`
+	Precision         string  `json:"precision"`
+	Seed              int64   `json:"seed"`
+}
+
+// response is a line of responsesFile: what `eval --responses` reads.
+type response struct {
+	ID        string   `json:"id"`
+	Problem   string   `json:"problem"`
+	Answer    string   `json:"answer"`
+	Greedy    string   `json:"greedy"`
+	Responses []string `json:"responses"`
+}
+
+// evalTask answers the test set of a task and scores the answers.
+func evalTask(ctx context.Context, r request.EvalTask, s streams) error {
+	set, err := task.Open(r.Task)
+	if err != nil {
+		return err
+	}
+	kind, err := answer.ParseKind(set.Kind())
+	if err != nil {
+		return record.Fail(record.Usage, "task %s has no answers to score: measure its loss with finetune's validation, or choose another task", set.Name())
+	}
+	if set, err = set.First(r.Limit); err != nil {
+		return err
+	}
+	m, source, err := open(r.Model, r.Threads)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	e := evaluation{
+		Task: set.Name(), TaskDigest: set.Digest(), Answers: kind.String(), Problems: len(set.Test()), Samples: r.Samples, MaxTokens: r.MaxTokens,
+		Temperature: r.Temperature, RepetitionPenalty: r.RepetitionPenalty, Precision: r.Precision, Seed: r.Seed,
+	}
+	if e.Model, err = trainer.Identity(r.Model); err != nil {
+		return err
+	}
+	if err := record.MkdirAll(record.OS(), r.Out); err != nil {
+		return err
+	}
+	lock, err := record.Acquire(r.Out)
+	if err != nil {
+		return err
+	}
+	defer lock.Release() //nolint:errcheck // the process ends soon and the kernel lets go
+	a := &answering{request: r, streams: s, set: set, model: m, source: source, evaluation: e, kind: kind}
+	result, err := a.result(ctx)
+	if err != nil {
+		return err
+	}
+	scores := metric.Task{Name: set.Name(), Config: e, Result: result}
+	unchanged, err := metric.Write(record.OS(), r.Out, metric.Report{Model: e.Model, Tasks: []metric.Task{scores}})
+	if err != nil {
+		return err
+	}
+	if r.JSON {
+		return reply(s, request.Scored{Task: set.Name(), Out: r.Out, Unchanged: unchanged, Results: scores})
+	}
+	_, err = fmt.Fprintf(s.out, "%s%s\n", scores.Describe(), filepath.Join(r.Out, metric.ResultsFile))
+	return err
+}
+
+// answering is an evaluation in progress.
+type answering struct {
+	request    request.EvalTask
+	streams    streams
+	set        *task.Set
+	model      *model.Transformer
+	source     model.Source
+	evaluation evaluation
+	kind       answer.Kind
+}
+
+// result makes the answers that are not there yet, measures the losses of the reference responses, and scores.
+func (a *answering) result(ctx context.Context) (metric.Result, error) {
+	tokenizer, err := a.source.Tokenizer()
+	if err != nil {
+		return metric.Result{}, err
+	}
+	corpus, err := a.set.Encode(tokenizer, a.model.Config().Context)
+	if err != nil {
+		return metric.Result{}, err
+	}
+	if err := a.claim(); err != nil {
+		return metric.Result{}, err
+	}
+	with := compute(a.request.Threads)
+	if a.request.Precision == "bf16" {
+		with.Precision = torch.BFloat16
+	}
+	generator, err := eval.NewGenerator(a.model, tokenizer, eval.GeneratorOptions{Compute: with, Ends: a.source.EOS})
+	if err != nil {
+		return metric.Result{}, err
+	}
+	defer generator.Close()
+	fellBack(a.streams, a.request.Quiet, generator.Fallback())
+	problems, err := a.answer(ctx, generator)
+	if err != nil {
+		return metric.Result{}, err
+	}
+	scorer, err := eval.NewScorer(a.model, 1, with)
+	if err != nil {
+		return metric.Result{}, err
+	}
+	defer scorer.Close()
+	losses, err := eval.ResponseLosses(ctx, scorer, corpus)
+	if err != nil {
+		return metric.Result{}, err
+	}
+	for i := range problems {
+		problems[i].Loss = &losses[i]
+	}
+	return metric.Score(problems, a.kind, a.request.Seed)
+}
+
+// claim writes what this evaluation is, or refuses a folder that holds another one.
+func (a *answering) claim() error {
+	text, err := json.MarshalIndent(a.evaluation, "", "  ")
+	if err != nil {
+		return record.Fail(record.Internal, "%w", err)
+	}
+	text = append(text, '\n')
+	path := filepath.Join(a.request.Out, settingsFile)
+	old, err := record.ReadFile(record.OS(), path, 1<<20)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return record.WriteFileAtomic(record.OS(), path, text)
+	case err != nil:
+		return err
+	case string(old) != string(text):
+		return record.Fail(record.Mismatch, "%s is about another evaluation than this one: choose another folder with --out", path)
+	}
+	return nil
+}
+
+// answer reads the answers that are there and makes the others, in the order of the test set.
+func (a *answering) answer(ctx context.Context, g *eval.Generator) ([]metric.Problem, error) {
+	path := filepath.Join(a.request.Out, responsesFile)
+	journal, err := record.OpenJournal(record.OS(), path) // a torn last line is cut off
+	if err != nil {
+		return nil, err
+	}
+	defer journal.Close() //nolint:errcheck // what was appended is on the disk
+	examples := a.set.Test()
+	problems, err := readResponses(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(problems) > len(examples) {
+		return nil, record.Fail(record.BadData, "%s has %d problems, the task %d: remove it", path, len(problems), len(examples))
+	}
+	for i, p := range problems {
+		if p.ID != examples[i].ID || len(p.Responses) != a.request.Samples || p.Greedy == nil {
+			return nil, record.Fail(record.BadData, "%s:%d: is not the answer to problem %s with %d samples and a greedy one: remove the file", path, i+1, examples[i].ID, a.request.Samples)
+		}
+	}
+	began, had := time.Now(), len(problems)
+	progress := a.streams.progress(a.request.Quiet)
+	err = g.Answer(ctx, examples[had:], eval.AnswerOptions{
+		Samples: a.request.Samples, MaxTokens: a.request.MaxTokens, Seed: a.request.Seed, Stops: stops(),
+		Sampling: eval.Sampling{Temperature: a.request.Temperature, RepetitionPenalty: a.request.RepetitionPenalty},
+	}, func(p metric.Problem) error {
+		problems = append(problems, p)
+		if progress != nil && (len(problems)%64 == 0 || len(problems) == len(examples)) {
+			fmt.Fprintf(progress, "answered %d of %d problems, %d samples each, %.1fs\n", len(problems), len(examples), a.request.Samples, time.Since(began).Seconds())
+		}
+		return journal.Append(response{p.ID, p.Problem, p.Answer, *p.Greedy, p.Responses})
+	})
+	return problems, err
+}
+
+func readResponses(path string) ([]metric.Problem, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, record.Fail(record.IO, "%w", err)
+	}
+	defer file.Close() //nolint:errcheck // only read
+	if info, err := file.Stat(); err == nil && info.Size() == 0 {
+		return nil, nil
+	}
+	var out []metric.Problem
+	for p, err := range metric.Read(io.Reader(file), path, nil) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
