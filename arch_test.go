@@ -58,7 +58,7 @@ var (
 		},
 		{
 			pkg:     "eval",
-			imports: []string{"model", "torch", "torch/nn", "config", "data", "record"},
+			imports: []string{"model", "torch", "torch/nn", "config", "data", "data/task", "eval/metric", "record"},
 			tests:   []string{"torch/safetensors"},
 		},
 		{
@@ -70,7 +70,8 @@ var (
 		{
 			pkg: "cmd/plasticity-worker",
 			imports: []string{
-				"cmd/internal/request", "trainer", "eval", "model", "torch", "torch/safetensors", "config", "data", "record",
+				"cmd/internal/request", "trainer", "eval", "eval/answer", "eval/metric", "model", "torch", "torch/safetensors", "config",
+				"data", "data/task", "record",
 			},
 		},
 	}

@@ -121,6 +121,58 @@ void losses(Problem& p, const char* isa, Report& r, double bound) {
            "training and evaluation have one loss");
 }
 
+// −log p of a target among the logits of what follows.
+double loss_of(const std::vector<float>& logits, std::int32_t target) {
+  double total = 0;
+  for (const float l : logits) {
+    total += std::exp(static_cast<double>(l));
+  }
+  return std::log(total) - static_cast<double>(logits[static_cast<std::size_t>(target)]);
+}
+
+// Continued in pieces, one from a shared prefix, sequences have the losses that evaluation has.
+void continued(const Problem& p, const char* isa, Report& r, double bound) {
+  engine::Options o = p.options(isa);
+  o.backward = false;
+  const FreshMemory filled(0xff);
+  Engine e(p.shape(), o, p.offsets().data());
+  e.load(p.flat().data());
+  const engine::Batch b = p.batch();
+  engine::Cache cache(p.shape(), o.half, b.sequences + 1, b.time);
+  std::vector<float> logits(static_cast<std::size_t>(p.shape().vocab));
+  double sum = 0;
+  auto append = [&](int slot, int sequence, int from, int to) {
+    std::vector<engine::DecodeRow> rows;
+    for (int t = from; t < to; t++) {
+      rows.push_back(cache.append(slot));
+      rows.back().id = b.ids[sequence * b.time + t];
+    }
+    const std::int32_t target = b.targets[sequence * b.time + to - 1];
+    rows.back().logits = target < 0 ? nullptr : logits.data();
+    e.decode(p.flat().data(), cache, rows);
+    sum += target < 0 ? 0 : loss_of(logits, target);
+  };
+  const int half = b.time / 2, spare = b.sequences;
+  for (int t = 0; t < half; t++) {
+    append(spare, 0, t, t + 1);
+  }
+  cache.begin(0, spare, half);
+  for (int i = 0; i < b.sequences; i++) {
+    for (int t = i == 0 ? half : 0; t < b.time; t++) {
+      append(i, i, t, t + 1);
+    }
+  }
+  const double want = e.loss(p.flat().data(), b);
+  r.expect(std::abs(sum - want) <= bound * std::abs(want),
+           "continued sequences have the loss of whole ones");
+  // All tokens of a prompt at once give what its last one alone gives.
+  const std::vector<float> alone = logits;
+  sum = 0;
+  cache.begin(1, -1, 0);
+  append(1, b.sequences - 1, 0, b.time);
+  r.expect(logits == alone, "a prompt at once has the bits of a prompt in pieces");
+}
+
 // Gradients are added to what is there.
 void added(const Problem& p, const char* isa, Report& r) {
   Engine e = make(p, isa);
@@ -278,6 +330,7 @@ void engine_cases(const std::vector<const char*>& isas, Report& r) {
         added(p, isa, r);
         // In bfloat16 training keeps rounded logits, evaluation keeps none.
         losses(p, isa, r, half ? 1e-3 : 1e-6);
+        continued(p, isa, r, half ? 2e-3 : 1e-6);
         r.begin("three steps", isa, half, 2e-5, c.name());
         steps(p, isa, r);
         r.begin("failures", isa, half, 0, c.name());
