@@ -3,6 +3,7 @@ package data
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"runtime"
 	"strings"
@@ -128,7 +129,7 @@ func TestReadRows_StopsWhenToldTo(t *testing.T) {
 		if record.CodeOf(err) != record.Stopped {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := ReadRows(context.Background(), dir+"/"+name, func(Row) error { return os.ErrClosed }); err != os.ErrClosed {
+		if err := ReadRows(context.Background(), dir+"/"+name, func(Row) error { return os.ErrClosed }); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s: the error of emit came as %v", name, err)
 		}
 	}

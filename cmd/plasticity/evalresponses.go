@@ -34,6 +34,13 @@ func (f *scoreFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.answers, "answers", "", "kind of the answers: math, letter or word (default that of the task)")
 }
 
+// The jobs of eval.
+const (
+	jobLoss   = "measure a loss"
+	jobScore  = "score responses"
+	jobAnswer = "answer a task"
+)
+
 // evalJob is one of the things that eval does, and the flags it has.
 type evalJob struct {
 	name  string
@@ -43,9 +50,9 @@ type evalJob struct {
 // evalJobs lists them; the flag that decides comes first.
 func evalJobs() []evalJob {
 	return []evalJob{
-		{"measure a loss", []string{"loss", "model", "tokens", "threads"}},
-		{"score responses", []string{"responses", "task", "out", "answers", "seed"}},
-		{"answer a task", []string{
+		{jobLoss, []string{"loss", "model", "tokens", "threads"}},
+		{jobScore, []string{"responses", "task", "out", "answers", "seed"}},
+		{jobAnswer, []string{
 			"task", "model", "out", "samples", "limit", "max-tokens", "temperature", "repetition-penalty", "precision", "seed", "threads",
 		}},
 	}

@@ -102,29 +102,15 @@ OUT/samples_TASK.jsonl says for each problem what was extracted and what is corr
 			}
 			loss.Quiet, answers.Quiet = a.quiet, a.quiet
 			switch job {
-			case "score responses":
+			case jobScore:
 				score.task, score.out, score.seed, score.asJSON = answers.Task, answers.Out, answers.Seed, answers.JSON
 				return a.scoreResponses(cmd, &score)
-			case "answer a task":
-				if err := required(cmd, "model", "task", "out"); err != nil {
-					return err
-				}
-				if err := checkEvalTask(answers); err != nil {
-					return misuse(cmd, err)
-				}
-				return a.work(cmd.Context(), request.CommandEvalTask, answers)
+			case jobAnswer:
+				return a.answerTask(cmd, answers)
+			default:
+				loss.Model, loss.Threads, loss.JSON = answers.Model, answers.Threads, answers.JSON
+				return a.measureLoss(cmd, loss)
 			}
-			if err := required(cmd, "model", "loss"); err != nil {
-				return err
-			}
-			if loss.Tokens < 0 {
-				return misuse(cmd, errors.New("--tokens: want 0 (all) or more"))
-			}
-			if err := checkThreads(answers.Threads); err != nil {
-				return misuse(cmd, err)
-			}
-			loss.Model, loss.Threads, loss.JSON = answers.Model, answers.Threads, answers.JSON
-			return a.work(cmd.Context(), request.CommandEvalLoss, loss)
 		},
 	}
 	cmd.Flags().StringVarP(&answers.Model, "model", "m", "", "run, checkpoint or Hugging Face folder")
@@ -143,6 +129,29 @@ OUT/samples_TASK.jsonl says for each problem what was extracted and what is corr
 	cmd.Flags().BoolVar(&answers.JSON, "json", false, "one line of JSON")
 	score.add(cmd)
 	return cmd
+}
+
+func (a *app) measureLoss(cmd *cobra.Command, r request.EvalLoss) error {
+	if err := required(cmd, "model", "loss"); err != nil {
+		return err
+	}
+	if r.Tokens < 0 {
+		return misuse(cmd, errors.New("--tokens: want 0 (all) or more"))
+	}
+	if err := checkThreads(r.Threads); err != nil {
+		return misuse(cmd, err)
+	}
+	return a.work(cmd.Context(), request.CommandEvalLoss, r)
+}
+
+func (a *app) answerTask(cmd *cobra.Command, r request.EvalTask) error {
+	if err := required(cmd, "model", "task", "out"); err != nil {
+		return err
+	}
+	if err := checkEvalTask(r); err != nil {
+		return misuse(cmd, err)
+	}
+	return a.work(cmd.Context(), request.CommandEvalTask, r)
 }
 
 // checkEvalTask refuses numbers without a meaning; NaN fails every comparison.
