@@ -126,6 +126,7 @@ func TestLoad_ProductExample(t *testing.T) {
 
 func TestLoad_ShippedConfigs(t *testing.T) {
 	steps := map[string]int64{
+		"finetune-laptop": 200, "finetune-paper": 18522, // of 395,100 examples, thrice, in batches of 64
 		"llama2-s": 1623, "llama2-1m": 9131, "llama2-0.5b": 9537, "llama2-1b": 19073, "llama2-4b": 38147, "olmo2-1b": 14305,
 	}
 	for _, file := range glob(t, "../sweeps/configs/*.yaml", 8) {
@@ -137,7 +138,11 @@ func TestLoad_ShippedConfigs(t *testing.T) {
 		if name := strings.TrimSuffix(filepath.Base(file), ".yaml"); run.Name != name {
 			t.Errorf("%s: name %q", file, run.Name)
 		}
-		resolved, err := run.Resolve(DataFacts{Vocab: 2})
+		facts := DataFacts{Vocab: 2}
+		if strings.HasPrefix(run.Name, "finetune") {
+			facts.Examples = 395_100
+		}
+		resolved, err := run.Resolve(facts)
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue
@@ -240,7 +245,7 @@ func TestLoad_BadFlagsAndEnvironment(t *testing.T) {
 		{"hex", LoadOptions{Sets: []string{"seed=0x1"}}, []string{"--set: seed: 0x1 is not a decimal number: no leading zeros, 0x, 0o or underscores; allowed: a whole number from 0 to 9223372036854775807"}},
 		{"empty number", LoadOptions{Sets: []string{"seed="}}, []string{`--set: seed: "" is nothing: remove the key or give it a value; allowed: a whole number from 0 to 9223372036854775807`}},
 		{"list", LoadOptions{Sets: []string{"optimizer.betas=[1"}}, []string{`--set: optimizer.betas: "[1" cannot be read; allowed: a list of two numbers, each from 0 and below 1`}},
-		{"exclusive", LoadOptions{Sets: []string{"budget.tpp=1", "budget.steps=1"}}, []string{"--set: budget.tpp and budget.steps: exclude each other; allowed: one of budget.tokens, budget.tpp, budget.steps"}},
+		{"exclusive", LoadOptions{Sets: []string{"budget.tpp=1", "budget.steps=1"}}, []string{"--set: budget.tpp and budget.steps: exclude each other; allowed: one of budget.tokens, budget.tpp, budget.steps, budget.epochs"}},
 		{"variable", LoadOptions{Env: []string{"PLASTICITY_OPTIMISER_LR=1"}}, []string{"environment: PLASTICITY_OPTIMISER_LR: unknown variable; did you mean PLASTICITY_OPTIMIZER_LR?"}},
 		{"variable of a section", LoadOptions{Env: []string{"PLASTICITY_DATA_SOMETHING=1"}}, []string{"environment: PLASTICITY_DATA_SOMETHING: unknown variable"}},
 		{"value of a variable", LoadOptions{Env: []string{"PLASTICITY_SEED=x"}}, []string{"PLASTICITY_SEED: seed: x is not a number; allowed: a whole number from 0 to 9223372036854775807"}},
