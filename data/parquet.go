@@ -198,6 +198,9 @@ func (r *parquetReader) values(reader parquet.ValueReader, values []parquet.Valu
 	defer recovered(&err)
 	n, err := reader.ReadValues(values)
 	for _, v := range values[:n] {
+		if !v.IsNull() && v.Kind() != parquet.ByteArray {
+			return texts, fmt.Errorf("a value of type %v in a column of text: the file is damaged, download it again", v.Kind())
+		}
 		texts = append(texts, string(v.ByteArray()))
 	}
 	return texts, err

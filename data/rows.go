@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -208,11 +209,12 @@ func (r *rowReader) group(ctx context.Context, file *parquet.File, group parquet
 	}
 	defer rows.Close() //nolint:errcheck // only read
 	buffer := make([]parquet.Row, 64)
+	leaves := leavesOf(file.Schema())
 	for {
 		if ctx.Err() != nil {
 			return failIO(ctx.Err(), "read input %s", r.in.path)
 		}
-		values, err := r.decode(file.Schema(), rows, buffer)
+		values, err := r.decode(file.Schema(), leaves, rows, buffer)
 		end := errors.Is(err, io.EOF)
 		if err != nil && !end {
 			return bad("input %s: row %d: %w", r.in.path, r.row+1, err)
@@ -235,12 +237,53 @@ func openRows(group parquet.RowGroup) (rows parquet.Rows, err error) {
 	return group.Rows(), nil
 }
 
+// leaf is a column without columns below it.
+type leaf struct {
+	name string
+	kind parquet.Kind
+}
+
+func leavesOf(schema *parquet.Schema) []leaf {
+	var out []leaf
+	for _, path := range schema.Columns() {
+		l := leaf{name: strings.Join(path, ".")}
+		if column, ok := schema.Lookup(path...); ok {
+			l.kind = column.Node.Type().Kind()
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// checkRow refuses a row that has not values of every column, in their order and of the column's type. The library takes a row's
+// values for those of the columns by their place alone, and would read a number as the address of a text.
+func checkRow(row parquet.Row, leaves []leaf) error {
+	next := 0 // column
+	for _, v := range row {
+		switch c := v.Column(); {
+		case c < 0 || c >= len(leaves) || c > next || c < next-1:
+			return fmt.Errorf("a value of column %d where one of column %d belongs: the file is damaged, download it again", c, next)
+		case !v.IsNull() && v.Kind() != leaves[c].kind:
+			return fmt.Errorf("column %q has a value of type %v, its schema says %v: the file is damaged, download it again", leaves[c].name, v.Kind(), leaves[c].kind)
+		default:
+			next = c + 1
+		}
+	}
+	if next != len(leaves) {
+		return fmt.Errorf("values of %d columns, the schema has %d: the file is damaged, download it again", next, len(leaves))
+	}
+	return nil
+}
+
 // decode reads the next rows.
-func (r *rowReader) decode(schema *parquet.Schema, rows parquet.Rows, buffer []parquet.Row) (_ []map[string]any, err error) {
+func (r *rowReader) decode(schema *parquet.Schema, leaves []leaf, rows parquet.Rows, buffer []parquet.Row) (_ []map[string]any, err error) {
 	defer recovered(&err)
 	n, err := rows.ReadRows(buffer)
 	values := make([]map[string]any, 0, n)
 	for _, row := range buffer[:n] {
+		if err := checkRow(row, leaves); err != nil {
+			return nil, err
+		}
 		for _, v := range row {
 			if v.Kind() == parquet.ByteArray {
 				r.text += int64(len(v.ByteArray()))
