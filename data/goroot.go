@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"plasticity/record"
 )
 
 // Sizes of the data sets made of the Go distribution, in bytes.
@@ -113,7 +115,7 @@ func (g goDistribution) sources(ctx context.Context) ([]string, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, failIO(err, "read the sources of the Go distribution")
+		return nil, record.FailIO(err, "read the sources of the Go distribution")
 	}
 	return paths, nil
 }

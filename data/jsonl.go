@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"plasticity/record"
 )
 
 // textColumn is the name of the field or column that has the text of a document.
@@ -29,7 +31,7 @@ func readJSONL(ctx context.Context, in input, emit func(piece) error) error {
 	var read int64
 	for number := 1; ; number++ {
 		if number%1024 == 0 && ctx.Err() != nil {
-			return failIO(ctx.Err(), "read input %s", in.path)
+			return record.FailIO(ctx.Err(), "read input %s", in.path)
 		}
 		var n int
 		line, n, err = readLine(r, line[:0], maxLine)
@@ -61,7 +63,7 @@ func lineError(err error, path string, number int) error {
 	if errors.Is(err, errLongLine) {
 		return bad("input %s:%d: %w", path, number, err)
 	}
-	return failIO(err, "read input %s:%d", path, number)
+	return record.FailIO(err, "read input %s:%d", path, number)
 }
 
 // readLine appends the next line, without its end, to line, and returns how many bytes were read. io.EOF comes with the

@@ -131,7 +131,7 @@ func (l *Loader) Next(ctx context.Context) (Batch, error) {
 		l.failed = d.err
 		return d.batch, d.err
 	case <-ctx.Done():
-		return Batch{}, failIO(ctx.Err(), "wait for data")
+		return Batch{}, record.FailIO(ctx.Err(), "wait for data")
 	}
 }
 

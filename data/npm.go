@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"plasticity/record"
 )
 
 // Limits of an npm package.
@@ -66,7 +68,7 @@ func npmPack(ctx context.Context, p npmPackage) ([]byte, error) {
 	}
 	temp, err := os.MkdirTemp("", "plasticity-npm-")
 	if err != nil {
-		return nil, failIO(err, "fetch %s", p.name)
+		return nil, record.FailIO(err, "fetch %s", p.name)
 	}
 	defer os.RemoveAll(temp) //nolint:errcheck // the system clears it in the end
 	ctx, cancel := context.WithTimeout(ctx, npmTimeout)

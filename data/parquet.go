@@ -10,6 +10,8 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
+
+	"plasticity/record"
 )
 
 // errTrap says that a file unpacks to far more than a file of its size can hold.
@@ -145,7 +147,7 @@ func (r *parquetReader) chunk(ctx context.Context, column parquet.ColumnChunk) e
 	values := make([]parquet.Value, 256)
 	for {
 		if ctx.Err() != nil {
-			return failIO(ctx.Err(), "read input %s", r.in.path)
+			return record.FailIO(ctx.Err(), "read input %s", r.in.path)
 		}
 		page, err := r.page(pages)
 		if errors.Is(err, io.EOF) {

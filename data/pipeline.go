@@ -6,6 +6,8 @@ import (
 	"hash"
 
 	"golang.org/x/sync/errgroup"
+
+	"plasticity/record"
 )
 
 // Sizes of the jobs that documents are handed to the workers in.
@@ -69,7 +71,7 @@ func (p *preparation) encode(ctx context.Context, w *splitWriters) error {
 		return nil
 	})
 	if err := group.Wait(); err != nil {
-		return failIO(err, "prepare")
+		return record.FailIO(err, "prepare")
 	}
 	return nil
 }

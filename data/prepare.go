@@ -202,7 +202,7 @@ func (p *preparation) existing() (summary Summary, done bool, err error) {
 		return Summary{}, false, nil
 	}
 	if err != nil {
-		return Summary{}, false, failIO(err, "read output folder")
+		return Summary{}, false, record.FailIO(err, "read output folder")
 	}
 	m, err := readManifest(filepath.Join(p.o.Out, splitName(0)))
 	if err != nil || m.Preparation != p.id {
@@ -245,14 +245,14 @@ func (p *preparation) write(ctx context.Context, temp string) error {
 	}
 	for _, f := range files {
 		if err := os.WriteFile(filepath.Join(temp, f.Name), f.Data, 0o644); err != nil {
-			return failIO(err, "write %s", f.Name)
+			return record.FailIO(err, "write %s", f.Name)
 		}
 	}
 	var w splitWriters
 	for split := range w {
 		dir := filepath.Join(temp, splitName(split))
 		if err := os.Mkdir(dir, 0o755); err != nil {
-			return failIO(err, "write output")
+			return record.FailIO(err, "write output")
 		}
 		w[split] = p.shardWriter(dir, split)
 		defer w[split].abandon()
@@ -306,7 +306,7 @@ func (p *preparation) writeManifest(w *shardWriter, split int) error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(w.dir, ManifestFile), b, 0o644); err != nil {
-		return failIO(err, "write %s", ManifestFile)
+		return record.FailIO(err, "write %s", ManifestFile)
 	}
 	return nil
 }

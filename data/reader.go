@@ -83,7 +83,7 @@ func (r *reader) shardTokens(ids []int32, i int, start int64) error {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return bad("shard %s: it ends before byte %d: it was cut off since it was opened", path, offset+int64(len(raw)))
 		}
-		return failIO(err, "read shard %s at byte %d", path, offset)
+		return record.FailIO(err, "read shard %s at byte %d", path, offset)
 	}
 	if k := outside(raw, width, vocab); k >= 0 {
 		return r.set.outsideError(path, raw[k:], offset+k)
@@ -119,7 +119,7 @@ func (r *reader) shard(i int) (io.ReaderAt, error) {
 	}
 	if len(r.open) >= maxOpenShards {
 		if err := r.close(); err != nil {
-			return nil, failIO(err, "close shard")
+			return nil, record.FailIO(err, "close shard")
 		}
 	}
 	f, info, err := openShard(r.set.shards[i].path)
@@ -151,7 +151,7 @@ func (s *Set) unchanged() error {
 			return bad("shard %s: it disappeared since it was opened: put it back and start again", s.shards[i].path)
 		}
 		if err != nil {
-			return failIO(err, "read shard")
+			return record.FailIO(err, "read shard")
 		}
 		if err := s.same(i, info); err != nil {
 			return err

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
+
+	"plasticity/record"
 )
 
 // Row is one row of a table file. Strings are string, numbers int32, int64, float32, float64 or json.Number, lists []any,
@@ -39,7 +41,7 @@ func IsTable(path string) bool {
 func ReadRows(ctx context.Context, path string, emit func(Row) error) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return failIO(err, "read input")
+		return record.FailIO(err, "read input")
 	}
 	in := input{path: path, size: info.Size()}
 	f, err := openInput(in)
@@ -67,7 +69,7 @@ func readRowLines(ctx context.Context, in input, f io.Reader, emit func(Row) err
 	for end := false; !end; {
 		row.Number++
 		if ctx.Err() != nil {
-			return failIO(ctx.Err(), "read input %s", in.path)
+			return record.FailIO(ctx.Err(), "read input %s", in.path)
 		}
 		var n int
 		var err error
@@ -123,7 +125,7 @@ func readRowObjects(ctx context.Context, in input, f io.Reader, emit func(Row) e
 	}
 	for array && dec.More() || !array {
 		if ctx.Err() != nil {
-			return failIO(ctx.Err(), "read input %s", in.path)
+			return record.FailIO(ctx.Err(), "read input %s", in.path)
 		}
 		row.Number++
 		var object json.RawMessage
@@ -212,7 +214,7 @@ func (r *rowReader) group(ctx context.Context, file *parquet.File, group parquet
 	leaves := leavesOf(file.Schema())
 	for {
 		if ctx.Err() != nil {
-			return failIO(ctx.Err(), "read input %s", r.in.path)
+			return record.FailIO(ctx.Err(), "read input %s", r.in.path)
 		}
 		values, err := r.decode(file.Schema(), leaves, rows, buffer)
 		end := errors.Is(err, io.EOF)

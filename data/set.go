@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"plasticity/record"
 )
 
 // Set is a prepared split that was opened: its manifest and what its shards looked like then. It holds no file open and
@@ -61,7 +63,7 @@ func (s *Set) checkShard(i int) (fs.FileInfo, error) {
 	head := make([]byte, headerSize)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, failIO(err, "read shard %s", path)
+		return nil, record.FailIO(err, "read shard %s", path)
 	}
 	h, err := parseHeader(head[:n])
 	if err != nil {
@@ -105,13 +107,13 @@ func openShard(path string) (*os.File, fs.FileInfo, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, bad("shard %s: missing: put it back or prepare the data again", path)
 	case err != nil:
-		return nil, nil, failIO(err, "read shard")
+		return nil, nil, record.FailIO(err, "read shard")
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = bad("shard %s: not a regular file (%s): put the shard back", path, info.Mode().Type())
 	} else if err != nil {
-		err = failIO(err, "read shard %s", path)
+		err = record.FailIO(err, "read shard %s", path)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
@@ -149,7 +151,7 @@ func (s *Set) verifyShard(ctx context.Context, i int) error {
 	width := tokenBytes(s.manifest.Vocab)
 	for offset := int64(0); ; {
 		if ctx.Err() != nil {
-			return failIO(ctx.Err(), "verify %s", path)
+			return record.FailIO(ctx.Err(), "verify %s", path)
 		}
 		n, err := io.ReadFull(f, buf)
 		sum.Write(buf[:n])
@@ -165,7 +167,7 @@ func (s *Set) verifyShard(ctx context.Context, i int) error {
 			break
 		}
 		if err != nil {
-			return failIO(err, "read shard %s at byte %d", path, offset)
+			return record.FailIO(err, "read shard %s at byte %d", path, offset)
 		}
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != s.manifest.Shards[i].SHA256 {

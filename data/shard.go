@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"plasticity/record"
 )
 
 // A shard is a header of 64 bytes and then the tokens, little-endian. The header, little-endian as well:
@@ -128,7 +130,7 @@ func (w *shardWriter) write(ids []int32) error {
 		n := min(int64(len(ids)), w.limit-w.header.tokens)
 		w.raw = appendTokenBytes(w.raw[:0], ids[:n], w.header.width)
 		if _, err := w.buf.Write(w.raw); err != nil {
-			return failIO(err, "write %s", w.file.Name())
+			return record.FailIO(err, "write %s", w.file.Name())
 		}
 		w.header.tokens += n
 		ids = ids[n:]
@@ -163,12 +165,12 @@ func (w *shardWriter) begin() error {
 	name := fmt.Sprintf("%s-%05d.bin", splitName(w.header.split), len(w.shards))
 	f, err := os.OpenFile(filepath.Join(w.dir, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return failIO(err, "write shard")
+		return record.FailIO(err, "write shard")
 	}
 	w.file, w.buf = f, bufio.NewWriterSize(f, 1<<20)
 	w.header.index, w.header.tokens = len(w.shards), 0
 	if _, err := w.buf.Write(make([]byte, headerSize)); err != nil {
-		return failIO(err, "write %s", f.Name())
+		return record.FailIO(err, "write %s", f.Name())
 	}
 	return nil
 }
@@ -190,7 +192,7 @@ func (w *shardWriter) end() error {
 		_, err = io.Copy(sum, io.NewSectionReader(f, 0, headerSize+w.header.tokens*int64(w.header.width)))
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return failIO(err, "write %s", f.Name())
+		return record.FailIO(err, "write %s", f.Name())
 	}
 	w.shards = append(w.shards, Shard{filepath.Base(f.Name()), w.header.tokens, hex.EncodeToString(sum.Sum(nil))})
 	w.tokens += w.header.tokens

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"plasticity/record"
 )
 
 // inputKind is how documents lie in a file.
@@ -61,7 +63,7 @@ func listInputs(paths []string) (inputs, error) {
 			return inputs{}, usage("input %s: no such file or folder", path)
 		}
 		if err != nil {
-			return inputs{}, failIO(err, "read input")
+			return inputs{}, record.FailIO(err, "read input")
 		}
 		switch {
 		case info.IsDir():
@@ -96,7 +98,7 @@ func (l *inputs) walk(root string, sources map[string]bool) error {
 	// With a separator at its end a root that is a link, which was given and so is meant, is followed.
 	return filepath.WalkDir(root+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return failIO(err, "read input")
+			return record.FailIO(err, "read input")
 		}
 		hidden := strings.HasPrefix(d.Name(), ".") && filepath.Clean(path) != filepath.Clean(root)
 		switch {
@@ -118,7 +120,7 @@ func (l *inputs) walk(root string, sources map[string]bool) error {
 		}
 		info, err := d.Info()
 		if err != nil {
-			return failIO(err, "read input")
+			return record.FailIO(err, "read input")
 		}
 		l.add(path, info.Size())
 		return nil
@@ -161,11 +163,11 @@ func openInput(in input) (*os.File, error) {
 		return nil, bad("input %s: not a regular file (%s)", in.path, info.Mode().Type())
 	}
 	if err != nil {
-		return nil, failIO(err, "read input")
+		return nil, record.FailIO(err, "read input")
 	}
 	f, err := os.Open(in.path)
 	if err != nil {
-		return nil, failIO(err, "read input")
+		return nil, record.FailIO(err, "read input")
 	}
 	return f, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"plasticity/record"
 )
 
 // readText reads a file that is one document, whatever bytes it has.
@@ -16,7 +18,7 @@ func readText(ctx context.Context, in input, emit func(piece) error) error {
 	t := textReader{in: in, r: f, emit: emit}
 	for !t.last {
 		if ctx.Err() != nil {
-			return failIO(ctx.Err(), "read input %s", in.path)
+			return record.FailIO(ctx.Err(), "read input %s", in.path)
 		}
 		if err := t.block(); err != nil {
 			return err
@@ -49,7 +51,7 @@ func (t *textReader) block() error {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		t.last = true
 	case err != nil:
-		return failIO(err, "read input %s at byte %d", t.in.path, t.read)
+		return record.FailIO(err, "read input %s at byte %d", t.in.path, t.read)
 	}
 	if t.read == int64(n) {
 		if format := packed(t.buf); format != "" {

@@ -36,7 +36,7 @@ func LoadTokenizer(path string) (*Tokenizer, error) {
 		return nil, bad("tokenizer %s: no such file or folder: give a tokenizer.json, a Hugging Face folder, or make one with `plasticity data tokenizer`", path)
 	}
 	if err != nil {
-		return nil, failIO(err, "read tokenizer")
+		return nil, record.FailIO(err, "read tokenizer")
 	}
 	if info.IsDir() {
 		path = filepath.Join(path, TokenizerFile)
@@ -73,7 +73,7 @@ func readSmall(path string, limit int64) ([]byte, error) {
 		if errors.As(err, &failure) {
 			return nil, err
 		}
-		return nil, failIO(err, "read %s", path)
+		return nil, record.FailIO(err, "read %s", path)
 	}
 	return b, nil
 }

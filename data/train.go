@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"plasticity/record"
 )
 
 // maxTrainBytes is how much text a tokenizer is trained on; of more, documents are drawn evenly. The frequencies of
@@ -96,7 +98,7 @@ func (p *preparation) train(ctx context.Context) (*Tokenizer, error) {
 		})
 	})
 	if err := group.Wait(); err != nil {
-		return nil, failIO(err, "train tokenizer")
+		return nil, record.FailIO(err, "train tokenizer")
 	}
 	sum := make(wordCounts)
 	for _, part := range parts {

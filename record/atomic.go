@@ -45,7 +45,7 @@ func WriteFileAtomic(fsys FS, path string, data []byte) error {
 		err = fsys.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
-		return failIO(errors.Join(err, removeQuietly(fsys, temp)), "write %s", path)
+		return FailIO(errors.Join(err, removeQuietly(fsys, temp)), "write %s", path)
 	}
 	return nil
 }
@@ -81,17 +81,17 @@ func WriteDirAtomic(fsys FS, dir string, write func(temp string) error) error {
 	}
 	temp := tempName(dir)
 	if err := fsys.Mkdir(temp, DirMode); err != nil {
-		return failIO(err, "write %s", dir)
+		return FailIO(err, "write %s", dir)
 	}
 	err := write(temp)
 	if err == nil {
 		err = syncTree(fsys, temp)
 	}
 	if err != nil {
-		return failIO(errors.Join(err, fsys.RemoveAll(temp)), "write %s", dir)
+		return FailIO(errors.Join(err, fsys.RemoveAll(temp)), "write %s", dir)
 	}
 	if err := publishDir(fsys, temp, dir); err != nil {
-		return failIO(err, "write %s", dir)
+		return FailIO(err, "write %s", dir)
 	}
 	return nil
 }
@@ -197,7 +197,7 @@ func freeBytes(fsys FS, dir string) (int64, error) {
 			continue
 		}
 		if err != nil {
-			return 0, failIO(err, "ask for the free space of %s", dir)
+			return 0, FailIO(err, "ask for the free space of %s", dir)
 		}
 		return n, nil
 	}

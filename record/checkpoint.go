@@ -107,7 +107,7 @@ func SaveCheckpoint(fsys FS, runDir string, step int64, meta CheckpointMeta, wri
 	}
 	// The folder of checkpoints may be there without being durable: made by a process that was killed before its sync.
 	if err := fsys.SyncDir(runDir); err != nil {
-		return failIO(err, "save checkpoint %d", step)
+		return FailIO(err, "save checkpoint %d", step)
 	}
 	if kept, err := keepExisting(fsys, final, meta); kept || err != nil {
 		return err
@@ -131,14 +131,14 @@ func SaveCheckpoint(fsys FS, runDir string, step int64, meta CheckpointMeta, wri
 	if CodeOf(err) == IO && freeErr == nil {
 		err = fmt.Errorf("%w (%d bytes needed, %d of them written, %d bytes free in %s)", err, max(meta.Bytes, d.bytes), d.bytes, free, parent)
 	}
-	return failIO(errors.Join(err, removeErr), "save checkpoint %d", step)
+	return FailIO(errors.Join(err, removeErr), "save checkpoint %d", step)
 }
 
 // keepExisting decides about a checkpoint of the same step: kept when it can serve, set aside when it is damaged.
 func keepExisting(fsys FS, final string, meta CheckpointMeta) (kept bool, err error) {
 	there, err := exists(fsys, final)
 	if err != nil {
-		return false, failIO(err, "save checkpoint %s", final)
+		return false, FailIO(err, "save checkpoint %s", final)
 	}
 	if !there {
 		return false, nil
@@ -155,7 +155,7 @@ func keepExisting(fsys FS, final string, meta CheckpointMeta) (kept bool, err er
 			final, old.Meta.RunID, old.Meta.ConfigDigest, meta.RunID, meta.ConfigDigest)
 	}
 	if err := fsys.SyncDir(filepath.Dir(final)); err != nil {
-		return false, failIO(err, "save checkpoint %s", final)
+		return false, FailIO(err, "save checkpoint %s", final)
 	}
 	return true, nil
 }
@@ -243,7 +243,7 @@ func (c *Checkpoint) Bytes() int64 {
 func OpenCheckpoint(fsys FS, dir string) (*Checkpoint, error) {
 	c, err := openCheckpoint(fsys, dir, verifyDigests)
 	if err != nil {
-		return nil, failIO(err, "checkpoint %s", dir)
+		return nil, FailIO(err, "checkpoint %s", dir)
 	}
 	if step, ok := parseStep(filepath.Base(dir)); ok && step != c.Step {
 		return nil, Fail(BadData, "checkpoint %s: its manifest is for step %d", dir, c.Step)
@@ -266,7 +266,7 @@ func openCheckpoint(fsys FS, dir string, mode verifyMode) (*Checkpoint, error) {
 	}
 	m, err := parseManifest(text)
 	if err != nil {
-		return nil, failIO(err, "%s", ManifestFile)
+		return nil, FailIO(err, "%s", ManifestFile)
 	}
 	for _, f := range m.Files {
 		if err := verifyFile(fsys, dir, f, mode); err != nil {
@@ -300,7 +300,7 @@ func verifyFile(fsys FS, dir string, want CheckpointFile, mode verifyMode) error
 	sum := sha256.New()
 	n, err := io.Copy(sum, io.LimitReader(f, want.Size+1))
 	if err != nil {
-		return failIO(err, "read %s", want.Name)
+		return FailIO(err, "read %s", want.Name)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); n != want.Size || !strings.EqualFold(got, want.SHA256) {
 		return Fail(BadData, "%s is damaged: its SHA-256 is %s and should be %s", want.Name, got, want.SHA256)
@@ -325,7 +325,7 @@ func Checkpoints(fsys FS, runDir string) ([]int64, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, failIO(err, "list checkpoints")
+		return nil, FailIO(err, "list checkpoints")
 	}
 	var steps []int64
 	for _, e := range entries {

@@ -134,8 +134,9 @@ func codeOfErrno(err error) Code {
 	}
 }
 
-// failIO wraps err, which happened while doing what, as a Failure: with the code that its kind asks for, else IO.
-func failIO(err error, format string, args ...any) error {
+// FailIO wraps err, which happened while doing what, as a Failure: with the code that its kind asks for (a denied access, a
+// full disk, a cancelled context), else IO. format and args say what was being done.
+func FailIO(err error, format string, args ...any) error {
 	code := CodeOf(err)
 	if code == Failed {
 		code = IO

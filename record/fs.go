@@ -116,7 +116,7 @@ func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, failIO(err, "read %s", name)
+		return nil, FailIO(err, "read %s", name)
 	}
 	if int64(len(data)) > limit {
 		return nil, Fail(BadData, "%s: longer than the limit for this file, %d bytes", name, limit)
@@ -150,7 +150,7 @@ func MkdirAll(fsys FS, dir string) error {
 	case err == nil:
 		return Fail(NotPermitted, "%s: is in the way: not a folder", dir)
 	case !errors.Is(err, fs.ErrNotExist):
-		return failIO(err, "make folder")
+		return FailIO(err, "make folder")
 	}
 	parent := filepath.Dir(dir)
 	if parent != dir {
@@ -159,10 +159,10 @@ func MkdirAll(fsys FS, dir string) error {
 		}
 	}
 	if err := fsys.Mkdir(dir, DirMode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return failIO(err, "make folder")
+		return FailIO(err, "make folder")
 	}
 	if err := fsys.SyncDir(parent); err != nil {
-		return failIO(err, "sync %s", parent)
+		return FailIO(err, "sync %s", parent)
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func syncParents(fsys FS, dir string) error {
 	for range 3 {
 		err := fsys.SyncDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrPermission) {
-			return failIO(err, "sync %s", dir)
+			return FailIO(err, "sync %s", dir)
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {

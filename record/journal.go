@@ -43,14 +43,14 @@ func OpenJournal(fsys FS, path string) (*Journal, error) {
 	const flags = os.O_RDWR | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
 	var err error
 	if j.file, err = fsys.OpenFile(path, flags, FileMode); err != nil {
-		return nil, failIO(err, "open journal")
+		return nil, FailIO(err, "open journal")
 	}
 	if err = j.repair(); err == nil {
 		// Even when the file was there: its maker may have been killed before the name was durable.
 		err = fsys.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
-		return nil, failIO(errors.Join(err, j.file.Close()), "open journal %s", path)
+		return nil, FailIO(errors.Join(err, j.file.Close()), "open journal %s", path)
 	}
 	return j, nil
 }
@@ -179,7 +179,7 @@ func (j *Journal) cutTorn() error {
 }
 
 func (j *Journal) kept(err error) error {
-	return failIO(err, "journal %s: %d lines kept in memory for the next try", j.path, len(j.pending))
+	return FailIO(err, "journal %s: %d lines kept in memory for the next try", j.path, len(j.pending))
 }
 
 // Sync makes all lines durable. After a failed sync the next one writes a new file: the old one's state is unknown.
@@ -201,7 +201,7 @@ func (j *Journal) sync() error {
 	}
 	if err := j.file.Sync(); err != nil {
 		j.suspect = true
-		return failIO(err, "journal %s", j.path)
+		return FailIO(err, "journal %s", j.path)
 	}
 	return nil
 }
@@ -211,7 +211,7 @@ func (j *Journal) renew() error {
 	temp := tempName(j.path)
 	file, err := j.fsys.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND|unix.O_NOFOLLOW, FileMode)
 	if err != nil {
-		return failIO(err, "journal %s", j.path)
+		return FailIO(err, "journal %s", j.path)
 	}
 	_, err = io.Copy(file, io.NewSectionReader(j.file, 0, j.size))
 	if err == nil {
@@ -221,12 +221,12 @@ func (j *Journal) renew() error {
 		err = j.fsys.Rename(temp, j.path)
 	}
 	if err != nil {
-		return failIO(errors.Join(err, file.Close(), removeQuietly(j.fsys, temp)), "journal %s", j.path)
+		return FailIO(errors.Join(err, file.Close(), removeQuietly(j.fsys, temp)), "journal %s", j.path)
 	}
 	_ = j.file.Close() // nothing of it counts any more
 	j.file, j.torn = file, false
 	if err := j.fsys.SyncDir(filepath.Dir(j.path)); err != nil {
-		return failIO(err, "journal %s", j.path)
+		return FailIO(err, "journal %s", j.path)
 	}
 	j.suspect = false
 	return nil
@@ -246,7 +246,7 @@ func (j *Journal) Close() error {
 	err = errors.Join(err, j.file.Close())
 	j.file = nil
 	if err != nil {
-		return failIO(err, "close")
+		return FailIO(err, "close")
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func readLines[T any](fsys FS, path string, parse func([]byte) (T, error)) ([]T,
 		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, nil, failIO(err, "read journal")
+		return nil, nil, FailIO(err, "read journal")
 	}
 	defer f.Close() //nolint:errcheck // only read
 	var values []T
@@ -132,7 +132,7 @@ func readLines[T any](fsys FS, path string, parse func([]byte) (T, error)) ([]T,
 			return values, report.problems, nil
 		}
 		if err != nil {
-			return values, report.problems, failIO(err, "read %s", path)
+			return values, report.problems, FailIO(err, "read %s", path)
 		}
 		value, parseErr := parse(line)
 		switch {

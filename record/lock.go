@@ -64,11 +64,11 @@ func Acquire(dir string) (*Lock, error) {
 	for try := range lockTries {
 		file, err := openLock(dir)
 		if err != nil {
-			return nil, failIO(err, "lock %s", dir)
+			return nil, FailIO(err, "lock %s", dir)
 		}
 		state, err := tryLock(file)
 		if err != nil {
-			return nil, failIO(errors.Join(err, file.Close()), "lock %s", dir)
+			return nil, FailIO(errors.Join(err, file.Close()), "lock %s", dir)
 		}
 		switch {
 		case state == lockTaken && sameFile(file, filepath.Join(dir, LockFile)):
@@ -173,7 +173,7 @@ func own(dir string, file *os.File) (*Lock, error) {
 		_, err = file.WriteAt(append(text, '\n'), 0)
 	}
 	if err != nil {
-		return nil, failIO(errors.Join(err, file.Close()), "lock %s", dir)
+		return nil, FailIO(errors.Join(err, file.Close()), "lock %s", dir)
 	}
 	return &Lock{dir: dir, owner: owner, file: file}, nil
 }
@@ -221,7 +221,7 @@ func (l *Lock) Release() error {
 		err = l.file.Close()
 	})
 	if err != nil {
-		return failIO(err, "release the lock of %s", l.dir)
+		return FailIO(err, "release the lock of %s", l.dir)
 	}
 	return nil
 }
@@ -267,7 +267,7 @@ func cleanTemp(fsys FS, runDir string) ([]string, error) {
 			continue
 		}
 		if err != nil {
-			return removed, failIO(err, "look for temporary files")
+			return removed, FailIO(err, "look for temporary files")
 		}
 		for _, e := range entries {
 			if !isTemp(e.Name()) {
@@ -275,7 +275,7 @@ func cleanTemp(fsys FS, runDir string) ([]string, error) {
 			}
 			name := filepath.Join(dir, e.Name())
 			if err := discard(fsys, name); err != nil {
-				return removed, failIO(err, "remove temporary %s", name)
+				return removed, FailIO(err, "remove temporary %s", name)
 			}
 			removed = append(removed, name)
 		}

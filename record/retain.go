@@ -84,7 +84,7 @@ func quarantine(fsys FS, dir string) (string, error) {
 	for n := 2; ; n++ {
 		there, err := exists(fsys, aside)
 		if err != nil {
-			return "", failIO(err, "set %s aside", dir)
+			return "", FailIO(err, "set %s aside", dir)
 		}
 		if !there {
 			break
@@ -96,7 +96,7 @@ func quarantine(fsys FS, dir string) (string, error) {
 		err = fsys.SyncDir(filepath.Dir(dir))
 	}
 	if err != nil {
-		return "", failIO(err, "set %s aside", dir)
+		return "", FailIO(err, "set %s aside", dir)
 	}
 	return aside, nil
 }
@@ -145,7 +145,7 @@ func removeCheckpoint(fsys FS, dir string) error {
 		err = fsys.RemoveAll(temp)
 	}
 	if err != nil {
-		return failIO(err, "remove old checkpoint %s", dir)
+		return FailIO(err, "remove old checkpoint %s", dir)
 	}
 	return nil
 }

@@ -198,7 +198,7 @@ func (i Info) checkNames() error {
 func writeMissing(fsys FS, path string, data []byte) error {
 	there, err := exists(fsys, path)
 	if err != nil {
-		return failIO(err, "write %s", path)
+		return FailIO(err, "write %s", path)
 	}
 	if there {
 		return nil
@@ -218,11 +218,11 @@ func OpenFS(fsys FS, dir string) (*Run, error) {
 		return nil, Fail(BadData, "%s: not the folder of a run: %w", dir, err)
 	}
 	if err != nil {
-		return nil, failIO(err, "open run")
+		return nil, FailIO(err, "open run")
 	}
 	info, err := parseInfo(text)
 	if err != nil {
-		return nil, failIO(err, "%s", path)
+		return nil, FailIO(err, "%s", path)
 	}
 	r := &Run{Dir: dir, Info: info, fsys: fsys}
 	if info.Schema < Schema {
@@ -342,7 +342,7 @@ func (r *Run) ClearFailed() error {
 		err = r.fsys.SyncDir(r.Dir)
 	}
 	if err != nil {
-		return failIO(err, "remove %s", r.Path(FailedFile))
+		return FailIO(err, "remove %s", r.Path(FailedFile))
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func ScanFS(fsys FS, root string) ([]*Run, []Problem, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, Fail(Usage, "no runs: %w", err)
 	case err != nil:
-		return nil, nil, failIO(err, "look for runs")
+		return nil, nil, FailIO(err, "look for runs")
 	case !info.IsDir():
 		return nil, nil, Fail(Usage, "%s: not a folder", root)
 	}

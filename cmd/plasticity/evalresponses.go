@@ -171,11 +171,7 @@ func openResponses(path string) (*os.File, int64, error) {
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		code := record.CodeOf(err)
-		if code == record.Failed {
-			code = record.IO
-		}
-		return nil, 0, record.Fail(code, "--responses: %w", err)
+		return nil, 0, record.FailIO(err, "--responses")
 	}
 	return file, info.Size(), nil
 }

@@ -19,20 +19,11 @@ set's responses. The run resumes, stops and records as a pretraining run does.`,
   plasticity finetune --config sweeps/configs/finetune-paper.yaml --from hf-folder --task tasks/metamathqa --set optimizer.lr=7.5e-6`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, name := range []string{"config", "from", "task"} {
-				if err := required(cmd, name); err != nil {
-					return err
-				}
-			}
-			if err := oneOf(cmd, "resume", "auto", "never", "must"); err != nil {
+			if err := required(cmd, "config", "from", "task"); err != nil {
 				return err
 			}
 			flags.sets = append(flags.sets, "data.task="+task)
-			if err := checkTrain(a, flags, r); err != nil {
-				return err
-			}
-			r.Config, r.Sets, r.Env, r.Quiet = flags.file, flags.sets, a.configEnv(), a.quiet
-			return a.work(cmd.Context(), request.CommandTrain, r)
+			return a.train(cmd, flags, r)
 		},
 	}
 	flags.add(cmd)

@@ -24,20 +24,25 @@ Started again, a run continues where its last checkpoint left it, to the bit.`,
 			if err := required(cmd, "config"); err != nil {
 				return err
 			}
-			if err := oneOf(cmd, "resume", "auto", "never", "must"); err != nil {
-				return err
-			}
-			if err := checkTrain(a, flags, r); err != nil {
-				return err
-			}
-			r.Config, r.Sets, r.Env, r.Quiet = flags.file, flags.sets, a.configEnv(), a.quiet
-			return a.work(cmd.Context(), request.CommandTrain, r)
+			return a.train(cmd, flags, r)
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&r.Init, "init", "", "run or Hugging Face folder to start from (default init)")
 	addRunFlags(cmd, &r)
 	return cmd
+}
+
+// train starts a run when its configuration is right.
+func (a *app) train(cmd *cobra.Command, flags configFlags, r request.Train) error {
+	if err := oneOf(cmd, "resume", "auto", "never", "must"); err != nil {
+		return err
+	}
+	if err := checkTrain(a, flags, r); err != nil {
+		return err
+	}
+	r.Config, r.Sets, r.Env, r.Quiet = flags.file, flags.sets, a.configEnv(), a.quiet
+	return a.work(cmd.Context(), request.CommandTrain, r)
 }
 
 // addRunFlags adds what every training run has.

@@ -177,10 +177,10 @@ func digestLines(examples []Example) (string, error) {
 func writeFile(path string, examples []Example) error {
 	f, err := os.Create(path)
 	if err != nil {
-		return failIO(err, "write %s", filepath.Base(path))
+		return record.FailIO(err, "write %s", filepath.Base(path))
 	}
 	if err := errors.Join(writeLines(f, examples), f.Close()); err != nil {
-		return failIO(err, "write %s", filepath.Base(path))
+		return record.FailIO(err, "write %s", filepath.Base(path))
 	}
 	return nil
 }
@@ -195,7 +195,7 @@ func existing(out string, m *Manifest) (same bool, err error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, failIO(err, "read output folder")
+		return false, record.FailIO(err, "read output folder")
 	}
 	there, err := readManifest(filepath.Join(out, ManifestFile))
 	if err != nil || !there.equal(m) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"plasticity/data"
+	"plasticity/record"
 )
 
 // maxCharacters is where the authors' filters for over-long examples cut.
@@ -208,7 +209,7 @@ func (l *loader) find(p *part) error {
 	sums := newSums()
 	err := filepath.WalkDir(root+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return failIO(err, "read the data set %s", p.dataset)
+			return record.FailIO(err, "read the data set %s", p.dataset)
 		}
 		hidden := strings.HasPrefix(d.Name(), ".") && filepath.Clean(path) != root
 		if d.IsDir() && hidden {
@@ -257,7 +258,7 @@ func hashFile(path string) (size int64, digest string, err error) {
 	defer f.Close() //nolint:errcheck // only read
 	h := sha256.New()
 	if size, err = io.Copy(h, f); err != nil {
-		return 0, "", failIO(err, "read %s", path)
+		return 0, "", record.FailIO(err, "read %s", path)
 	}
 	return size, hex.EncodeToString(h.Sum(nil)), nil
 }

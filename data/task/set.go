@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"plasticity/record"
 )
 
 // remedy ends the errors about a prepared task that is not as it was written.
@@ -107,7 +109,7 @@ func readSide(path string, m *Manifest, test bool, seen *census) ([]Example, err
 	case errors.As(err, &wrong):
 		return nil, bad("%s:%d: %s: %s", path, wrong.line, wrong.what, remedy)
 	case err != nil:
-		return nil, failIO(err, "read %s", path)
+		return nil, record.FailIO(err, "read %s", path)
 	}
 	count, digest, field := m.Train, m.TrainSHA256, "train"
 	if test {
@@ -147,7 +149,7 @@ func missing(err error, path string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return bad("%s: no such file: put it back or %s", path, remedy)
 	}
-	return failIO(err, "read %s", path)
+	return record.FailIO(err, "read %s", path)
 }
 
 // countLevels counts the examples of each level, by name.

@@ -78,15 +78,15 @@ func (c *chunker) walk(ctx context.Context, o Options) (Source, error) {
 	err := filepath.WalkDir(o.From+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return failIO(err, "read the texts")
+			return record.FailIO(err, "read the texts")
 		case ctx.Err() != nil:
-			return failIO(ctx.Err(), "read the texts")
+			return record.FailIO(ctx.Err(), "read the texts")
 		case d.IsDir() || !d.Type().IsRegular() || strings.HasPrefix(d.Name(), ".") || d.Name() == data.SourceFile:
 			return nil
 		}
 		b, err := record.ReadFile(record.OS(), path, maxTextFile)
 		if err != nil {
-			return failIO(err, "read text")
+			return record.FailIO(err, "read text")
 		}
 		rel, err := filepath.Rel(o.From, path)
 		if err != nil {

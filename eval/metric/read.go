@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"plasticity/record"
 )
 
 // maxLine is the longest line of a file of responses in bytes, without its end.
@@ -56,7 +58,7 @@ func (r *reader) next() (Problem, error) {
 		}
 		var broken *readError
 		if errors.As(err, &broken) {
-			return Problem{}, failIO(broken.err, "read %s:%d", r.name, r.lines.number)
+			return Problem{}, record.FailIO(broken.err, "read %s:%d", r.name, r.lines.number)
 		}
 		if err == nil && len(bytes.TrimSpace(line)) == 0 {
 			continue

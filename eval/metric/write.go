@@ -103,7 +103,7 @@ func same(fsys record.FS, dir string, f file) (presence, error) {
 	case err != nil && record.CodeOf(err) == record.BadData: // too long, or no regular file
 		return differs, nil
 	case err != nil:
-		return differs, failIO(err, "read %s", path)
+		return differs, record.FailIO(err, "read %s", path)
 	case bytes.Equal(text, f.data):
 		return equal, nil
 	default:
