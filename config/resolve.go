@@ -18,6 +18,7 @@ type DataFacts struct {
 	ValDigest       string
 	TokenizerDigest string
 	Source          string // the body of text, for people
+	Task            string // the name of a task to fine-tune on; "": prepared text
 }
 
 // Resolved is a configuration with nothing left open: in its Run the vocabulary and the micro-batch are filled in, the

@@ -39,6 +39,7 @@ type Info struct {
 	Name    string   `json:"name"`
 	Grid    string   `json:"grid,omitempty"` // the grid it belongs to, empty for a single run
 	Kind    string   `json:"kind"`           // pretrain | finetune
+	Task    string   `json:"task,omitempty"` // the task it is fine-tuned on
 	Parents []string `json:"parents,omitempty"`
 	Seed    int64    `json:"seed"`
 	Axes    []Axis   `json:"axes,omitempty"` // of the grid, in its order

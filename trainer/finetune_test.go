@@ -85,7 +85,7 @@ func TestFinetune_LearnsAndResumes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if i := run.Info; i.Kind != "finetune" || !cmp.Equal(i.Parents, []string{parent.Info.ID}) || i.DataSource != "task arithmetic" || i.Parameters != parent.Info.Parameters {
+			if i := run.Info; i.Kind != "finetune" || i.Task != "arithmetic" || !cmp.Equal(i.Parents, []string{parent.Info.ID}) || i.DataSource != "task arithmetic" || i.Parameters != parent.Info.Parameters {
 				t.Errorf("%s: the record says %s of %v on %s, %d parameters", name, i.Kind, i.Parents, i.DataSource, i.Parameters)
 			}
 			source, err := model.Locate(calm)

@@ -145,7 +145,7 @@ func (e *exercises) facts() config.DataFacts {
 	train, test := e.corpus.Counted()
 	return config.DataFacts{
 		Vocab: e.tokenizer.Vocab(), TrainTokens: train, ValTokens: test, Examples: int64(len(e.set.Train())), TrainDigest: e.set.Digest(),
-		ValDigest: e.set.Digest(), TokenizerDigest: e.tokenizer.Digest(), Source: "task " + e.set.Name(),
+		ValDigest: e.set.Digest(), TokenizerDigest: e.tokenizer.Digest(), Source: "task " + e.set.Name(), Task: e.set.Name(),
 	}
 }
 

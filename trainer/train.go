@@ -194,7 +194,7 @@ func (t *training) configDigest() (string, error) {
 func (t *training) info() record.Info {
 	c := t.config
 	info := record.Info{
-		ID: t.id, Name: c.Name, Grid: t.options.Grid, Kind: t.source.kind(), Seed: c.Seed, Axes: t.options.Axes,
+		ID: t.id, Name: c.Name, Grid: t.options.Grid, Kind: t.source.kind(), Task: t.facts.Task, Seed: c.Seed, Axes: t.options.Axes,
 		Commit: t.options.Program.Commit, Dirty: t.options.Program.Dirty, Program: t.options.Program.Version,
 		Shim: t.native.Shim, Libtorch: t.native.Libtorch, CPU: t.native.CPU, Device: t.native.Device, Precision: c.Precision, Step: t.stepper.Name(), ISA: t.stepper.ISA(), Threads: Threads(c.Run),
 		Started: time.Now().UTC().Format(time.RFC3339), Model: modelName(c.Model),
