@@ -83,6 +83,8 @@ func (c *checker) batch() {
 func (c *checker) task() {
 	d := c.run.Data
 	switch {
+	case d.Task == "" && c.run.Fresh:
+		c.report(true, "has no use without data.task", "false: without init the weights are fresh in any case", "fresh", "data.task")
 	case d.Task == "":
 	case d.Train != "" || d.Val != "":
 		c.report(d.Task, "stands beside data.train or data.val", "either a task or prepared text", "data.task", "data.train", "data.val")
@@ -197,6 +199,9 @@ func (t table) settle(run *Run) {
 
 // idle tells whether the key has no use in this run.
 func (f field) idle(run *Run) bool {
+	if f.path == "fresh" {
+		return !run.Fresh
+	}
 	kindKey, kinds := usedBy(f.path)
 	if kinds == nil {
 		return false

@@ -168,6 +168,7 @@ func dataFields() []field {
 		{path: "data.order", kind: text, def: "shuffled", oneOf: []string{"shuffled", "sequential"}, doc: "order of the sequences", identity: true},
 		{path: "data.task", kind: text, def: "", valid: isPath, allowed: path, doc: "prepared task to fine-tune init on, in place of train and val"},
 		{path: "init", kind: text, def: "", valid: isPath, allowed: path, doc: "run or Hugging Face folder to start from; empty: fresh weights"},
+		{path: "fresh", kind: boolean, def: false, doc: "with data.task: fresh weights in the shape of init, with its tokenizer: the never-pretrained model", identity: true},
 		{path: "budget.tokens", kind: integer, min: 1, max: 1e15, doc: "tokens to train on; excludes the other budgets"},
 		{path: "budget.tpp", kind: number, def: 20.0, max: 1e6, above: true, doc: "tokens per parameter, all parameters counted; excludes the other budgets"},
 		{path: "budget.steps", kind: integer, min: 1, max: 1e12, doc: "optimizer steps; excludes the other budgets"},

@@ -22,7 +22,7 @@ type Grid struct {
 	Axes     []Axis // in the order of the file; the first varies slowest
 	Seeds    []int64
 	Finetune []FinetuneEntry
-	Evaluate Evaluate
+	Evaluate Evaluate // Samples 0: fine-tuned models are not evaluated
 	Analyze  []string // probes | rank | gap
 	Figures  []string
 
@@ -37,17 +37,28 @@ type Axis struct {
 	Values []string
 
 	settings []setting
+	at       origin
 }
 
-// FinetuneEntry is a fine-tuning that every base model goes through.
+// FinetuneEntry is a fine-tuning that every base model, and the never-pretrained one, goes through on each of its tasks.
 type FinetuneEntry struct {
-	Task   string
-	Config string // path from the current folder
+	Tasks  []string
+	Config string  // path from the current folder
+	Axes   []Axis  // of the fine-tuning; may be empty
+	Seeds  []int64 // of the fine-tuning; empty: that of the base model
+
+	layers []layer // the configuration and what the entry sets over it
 }
 
-// Evaluate is how fine-tuned models are scored.
+// Evaluate is how fine-tuned models are scored on the test set of their task.
 type Evaluate struct {
-	Samples int // responses per problem; 0: not evaluated
+	Samples           int     `json:"samples"`              // responses to each problem besides the greedy one
+	Problems          int     `json:"problems,omitempty"`   // the first ones of the test set; 0: all
+	MaxTokens         int     `json:"max_tokens,omitempty"` // of a response; 0: what the context has room for
+	Temperature       float64 `json:"temperature"`          // of the samples
+	RepetitionPenalty float64 `json:"repetition_penalty"`   // 1: none
+	Precision         string  `json:"precision"`            // of products: f32 | bf16
+	Seed              int64   `json:"seed"`                 // of samples and of bootstrapped intervals
 }
 
 // AxisValue is the value of an axis in one cell, as canonical text.
@@ -93,15 +104,9 @@ func (g Grid) Cells() ([]Cell, error) {
 func (g Grid) cell(i int) (Cell, error) {
 	cell := Cell{Seed: g.Seeds[i%len(g.Seeds)]}
 	i /= len(g.Seeds)
-	chosen := layer{"seed": setting{cell.Seed, origin{source: g.File}}}
-	cell.Axes = make([]AxisValue, len(g.Axes))
-	for k := len(g.Axes) - 1; k >= 0; k-- {
-		axis := g.Axes[k]
-		at := i % len(axis.Values)
-		i /= len(axis.Values)
-		cell.Axes[k] = AxisValue{axis.Key, axis.Values[at]}
-		chosen[axis.Key] = axis.settings[at]
-	}
+	chosen, values := choose(g.Axes, i)
+	cell.Axes = values
+	chosen["seed"] = setting{cell.Seed, origin{source: g.File}}
 	run, err := g.table.build(&problemList{}, append(append([]layer{}, g.layers...), chosen)...)
 	cell.Run = run
 	return cell, err

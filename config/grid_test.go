@@ -18,8 +18,13 @@ func writeGrid(t interface {
 	Fatal(...any)
 }, dir, text string,
 ) string {
-	if err := os.WriteFile(filepath.Join(dir, "base.yaml"), []byte("model: {preset: llama2-s}\nbudget: {tpp: 20}\noptimizer: {tau: 2}\n"), 0o644); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{
+		"base.yaml": "model: {preset: llama2-s}\nbudget: {tpp: 20}\noptimizer: {tau: 2}\n",
+		"ft.yaml":   "budget: {steps: 9}\noptimizer: {weight_decay: 0, lr: 2e-3}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	file := filepath.Join(dir, "grid.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
@@ -39,11 +44,17 @@ seeds: [2, 1]
 set: {eval: {tokens: 4096}, schedule.kind: linear}
 finetune:
   - {task: arithmetic, config: ft.yaml}
-evaluate: {samples: 16}
+  - {task: [judge, reading], config: ft.yaml, axes: {optimizer.lr: [1e-3, 1e-2], batch.sequences: [4, 8]}, seeds: [5, 6], set: {budget.steps: 3}}
+evaluate: {samples: 4, problems: 64, max_tokens: 40}
 analyze: [probes, rank]
 figures: [loss-vs-decay]
 scales:
-  smoke: {axes: {optimizer.weight_decay: [1]}, seeds: [7], set: {budget.steps: 5}}
+  smoke:
+    axes: {optimizer.weight_decay: [1]}
+    seeds: [7]
+    set: {budget.steps: 5}
+    finetune: [{task: arithmetic, config: ft.yaml, set: {budget: {steps: 2}}}]
+    evaluate: {samples: 1}
   paper: {base: other.yaml}
 `
 
@@ -61,10 +72,17 @@ func TestLoadGrid_Full(t *testing.T) {
 			{Key: "optimizer.no_decay", Values: []string{"[]", `["*norm*"]`}},
 			{Key: "model.family", Values: []string{"llama2"}},
 		},
-		Seeds: []int64{2, 1}, Finetune: []FinetuneEntry{{"arithmetic", filepath.Join(dir, "ft.yaml")}}, Evaluate: Evaluate{16},
+		Seeds: []int64{2, 1}, Finetune: []FinetuneEntry{
+			{Tasks: []string{"arithmetic"}, Config: filepath.Join(dir, "ft.yaml")},
+			{
+				Tasks: []string{"judge", "reading"}, Config: filepath.Join(dir, "ft.yaml"), Seeds: []int64{5, 6},
+				Axes: []Axis{{Key: "optimizer.lr", Values: []string{"0.001", "0.01"}}, {Key: "batch.sequences", Values: []string{"4", "8"}}},
+			},
+		},
+		Evaluate: Evaluate{Samples: 4, Problems: 64, MaxTokens: 40, Temperature: 1, RepetitionPenalty: 1, Precision: "f32", Seed: 1},
 		Analyze: []string{"probes", "rank"}, Figures: []string{"loss-vs-decay"},
 	}
-	if diff := cmp.Diff(want, g, cmpopts.IgnoreUnexported(Grid{}, Axis{})); diff != "" {
+	if diff := cmp.Diff(want, g, cmpopts.IgnoreUnexported(Grid{}, Axis{}, FinetuneEntry{})); diff != "" {
 		t.Error(diff)
 	}
 	cells, err := g.Cells()
@@ -87,6 +105,64 @@ func TestLoadGrid_Full(t *testing.T) {
 	run := cells[3].Run
 	if run.Seed != 1 || run.Optimizer.LR != 0.5 || run.Eval.Tokens != 8192 || run.Schedule.Kind != "linear" || len(run.Optimizer.NoDecay) != 1 || run.Budget.TPP != 20 {
 		t.Errorf("layers: %+v", run)
+	}
+}
+
+func TestRecipes(t *testing.T) {
+	file := writeGrid(t, t.TempDir(), fullGrid)
+	g, err := LoadGrid(file, "", []string{"optimizer.lr=0.5"}, []string{"PLASTICITY_BATCH_SEQUENCES=2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipes, err := g.Recipes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range recipes {
+		got = append(got, fmt.Sprint(r.Tasks, r.Seeds, r.Axes, r.Run.Optimizer.LR, r.Run.Batch.Sequences, r.Run.Budget.Steps, *r.Run.Optimizer.WeightDecay))
+	}
+	want := []string{ // what overrides the base runs does not reach the recipe
+		"[arithmetic] [] [] 0.002 16 9 0",
+		"[judge reading] [5 6] [{optimizer.lr 0.001} {batch.sequences 4}] 0.001 4 3 0",
+		"[judge reading] [5 6] [{optimizer.lr 0.001} {batch.sequences 8}] 0.001 8 3 0",
+		"[judge reading] [5 6] [{optimizer.lr 0.01} {batch.sequences 4}] 0.01 4 3 0",
+		"[judge reading] [5 6] [{optimizer.lr 0.01} {batch.sequences 8}] 0.01 8 3 0",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if g, err = LoadGrid(file, "smoke", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if recipes, err = g.Recipes(); err != nil || len(recipes) != 1 || recipes[0].Run.Budget.Steps != 2 || g.Evaluate.Samples != 1 || g.Evaluate.Problems != 0 {
+		t.Errorf("%v: %+v, %+v", err, recipes, g.Evaluate)
+	}
+}
+
+func TestFresh(t *testing.T) {
+	fresh := Run{Init: "base", Fresh: true}
+	if fresh.Weights() != "" || (Run{Init: "base"}).Weights() != "base" {
+		t.Error("weights")
+	}
+	run, err := Load(LoadOptions{Sets: []string{"data.task=t", "init=base", "budget.steps=1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sure := func(r Run) string {
+		resolved, err := r.Resolve(DataFacts{Vocab: 9})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resolved.ID(DataFacts{}, "")
+	}
+	other := run
+	other.Fresh = true
+	if sure(run) == sure(other) {
+		t.Error("a never-pretrained model has the id of a fine-tuned one")
+	}
+	if _, err := Load(LoadOptions{Sets: []string{"fresh=true"}}); record.CodeOf(err) != record.Usage {
+		t.Errorf("fresh without a task: %v", err)
 	}
 }
 

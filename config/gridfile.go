@@ -18,7 +18,7 @@ func LoadGrid(file, scale string, sets, env []string) (Grid, error) {
 	}
 	g := &gridReader{grid: Grid{File: file, Scale: scale, table: newTable()}, problems: &problemList{}}
 	g.reader = &reader{table: g.grid.table, problems: g.problems, source: file, inFile: true}
-	g.set, g.scaleSet = layer{}, layer{}
+	g.sets, g.scaleSet = layer{}, layer{}
 	top := g.reader.document(data)
 	if top == nil {
 		if len(*g.problems) == 0 {
@@ -42,9 +42,9 @@ type gridReader struct {
 	grid     Grid
 	reader   *reader
 	problems *problemList
-	set      layer // of the grid
+	sets     layer // of the grid
 	scaleSet layer // of the chosen scale
-	axesAt   map[string]origin
+	recipes  []layer // what each fine-tuning sets
 }
 
 func gridKeys() []string {
@@ -75,14 +75,10 @@ func (g *gridReader) top(top *yaml.Node) {
 			g.grid.Name = g.text("name", value, isName, "1 to 64 letters, digits and . _ = -, the first a letter or digit")
 		case "claim":
 			g.grid.Claim = g.text("claim", value, isPath, "a sentence")
-		case "finetune":
-			g.finetune(value)
-		case "evaluate":
-			g.evaluate(value)
 		case "analyze":
 			g.grid.Analyze = g.words("analyze", value, func(s string) bool { return slices.Contains([]string{"probes", "rank", "gap"}, s) }, "probes | rank | gap")
-		case "base", "axes", "seeds", "set", "figures":
-			g.shared("", key.Value, value, g.set)
+		case "base", "axes", "seeds", "set", "finetune", "evaluate", "figures":
+			g.shared("", key.Value, value, g.sets)
 		case "scales":
 			g.scales(value)
 		default:
@@ -108,19 +104,28 @@ func (g *gridReader) shared(prefix, name string, value *yaml.Node, set layer) {
 			g.grid.Base = g.relative(base)
 		}
 	case "axes":
-		g.axes(path, value)
+		g.grid.Axes = g.axes(path, value, g.grid.Axes)
 	case "seeds":
-		g.seeds(path, value)
+		g.grid.Seeds = g.seeds(path, value)
 	case "set":
-		if value.Kind != yaml.MappingNode {
-			g.reader.report(value, path, "is not a section", "keys of the configuration with their values")
-			return
-		}
-		g.reader.fromMapping(set, value, "", true)
-		g.reader.contradictions(set)
+		g.set(path, value, set)
+	case "finetune":
+		g.finetune(path, value)
+	case "evaluate":
+		g.evaluate(path, value)
 	case "figures":
 		g.grid.Figures = g.words(path, value, isName, "names of figures")
 	}
+}
+
+// set reads keys of the configuration.
+func (g *gridReader) set(path string, n *yaml.Node, into layer) {
+	if n.Kind != yaml.MappingNode {
+		g.reader.report(n, path, "is not a section", "keys of the configuration with their values")
+		return
+	}
+	g.reader.fromMapping(into, n, "", true)
+	g.reader.contradictions(into)
 }
 
 // relative resolves a path that stands in the grid file.
@@ -148,11 +153,8 @@ func (g *gridReader) words(path string, n *yaml.Node, valid func(string) bool, a
 	return v
 }
 
-// axes reads the axes in their order; an axis that is there already gets the new values.
-func (g *gridReader) axes(path string, n *yaml.Node) {
-	if g.axesAt == nil {
-		g.axesAt = make(map[string]origin)
-	}
+// axes adds axes in their order; one that is there already gets the new values.
+func (g *gridReader) axes(path string, n *yaml.Node, axes []Axis) []Axis {
 	g.pairs(n, path, func(key, value *yaml.Node) {
 		full := join(path, plain(key.Value))
 		f, ok := g.grid.table.find(key.Value)
@@ -171,13 +173,14 @@ func (g *gridReader) axes(path string, n *yaml.Node) {
 		if !ok {
 			return
 		}
-		g.axesAt[axis.Key] = g.reader.at(key)
-		if i := slices.IndexFunc(g.grid.Axes, func(a Axis) bool { return a.Key == axis.Key }); i >= 0 {
-			g.grid.Axes[i] = axis
+		axis.at = g.reader.at(key)
+		if i := slices.IndexFunc(axes, func(a Axis) bool { return a.Key == axis.Key }); i >= 0 {
+			axes[i] = axis
 			return
 		}
-		g.grid.Axes = append(g.grid.Axes, axis)
+		axes = append(axes, axis)
 	})
+	return axes
 }
 
 func (g *gridReader) unknownKey(key *yaml.Node, path string) {
@@ -216,60 +219,20 @@ func (g *gridReader) axis(f field, path string, n *yaml.Node) (Axis, bool) {
 	return axis, good
 }
 
-func (g *gridReader) seeds(path string, n *yaml.Node) {
+// seeds reads a list of seeds; nil after a problem.
+func (g *gridReader) seeds(path string, n *yaml.Node) []int64 {
 	f, _ := g.grid.table.find("seed")
 	axis, ok := g.axis(f, path, n)
 	if !ok {
-		return
+		return nil
 	}
-	g.grid.Seeds = nil
+	var seeds []int64
 	for _, s := range axis.settings {
 		if seed, ok := s.value.(int64); ok {
-			g.grid.Seeds = append(g.grid.Seeds, seed)
+			seeds = append(seeds, seed)
 		}
 	}
-}
-
-func (g *gridReader) finetune(n *yaml.Node) {
-	if n.Kind != yaml.SequenceNode {
-		g.reader.report(n, "finetune", "is not a list", "a list of {task: NAME, config: PATH}")
-		return
-	}
-	for i, element := range n.Content {
-		path, entry := fmt.Sprintf("finetune[%d]", i), FinetuneEntry{}
-		if element.Kind != yaml.MappingNode {
-			g.reader.report(element, path, "is not an entry", "{task: NAME, config: PATH}")
-			continue
-		}
-		g.pairs(element, path, func(key, value *yaml.Node) {
-			switch key.Value {
-			case "task":
-				entry.Task = g.text(path+".task", value, isName, "the name of a task")
-			case "config":
-				entry.Config = g.text(path+".config", value, func(s string) bool { return s != "" && isPath(s) }, "a path, relative to this file")
-			default:
-				g.reader.unknownIn(key, path, []string{"task", "config"})
-			}
-		})
-		if entry.Task == "" || entry.Config == "" {
-			g.reader.report(element, path, "needs task and config", "{task: NAME, config: PATH}")
-			continue
-		}
-		entry.Config = g.relative(entry.Config)
-		g.grid.Finetune = append(g.grid.Finetune, entry)
-	}
-}
-
-func (g *gridReader) evaluate(n *yaml.Node) {
-	g.pairs(n, "evaluate", func(key, value *yaml.Node) {
-		if key.Value != "samples" {
-			g.reader.unknownIn(key, "evaluate", []string{"samples"})
-			return
-		}
-		if v, ok := g.reader.integer(field{path: "evaluate.samples", kind: integer, min: 1, max: 1024}, value); ok {
-			g.grid.Evaluate.Samples = int(v)
-		}
-	})
+	return seeds
 }
 
 // unknownIn is unknown for names that are not keys of a configuration.

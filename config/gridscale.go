@@ -10,7 +10,7 @@ import (
 	"plasticity/record"
 )
 
-func scaleKeys() []string { return []string{"base", "axes", "seeds", "set", "figures"} }
+func scaleKeys() []string { return []string{"base", "axes", "seeds", "set", "finetune", "evaluate", "figures"} }
 
 // scales notes the names of the scales and checks those that were not chosen, too: a grid is right or wrong as a whole.
 func (g *gridReader) scales(n *yaml.Node) {
@@ -73,33 +73,51 @@ func (g *gridReader) compose(sets, env []string) error {
 	g.missing()
 	base := layer{}
 	if g.grid.Base != "" {
-		data, err := readFile(g.grid.Base)
-		switch {
-		case record.CodeOf(err) == record.Usage:
-			g.problems.add(Problem{Source: g.grid.File, Path: "base", What: err.Error(), Allowed: "a path relative to the grid file"})
-		case err != nil:
+		var err error
+		if base, err = g.baseLayer(g.grid.Base, "base"); err != nil {
 			return err
-		default:
-			base = t.fileLayer(g.grid.Base, data, g.problems)
 		}
+	}
+	if err := g.composeFinetune(); err != nil {
+		return err
 	}
 	flags, vars := t.setLayer(sets, g.problems), t.envLayer(env, g.problems)
-	for _, l := range []layer{g.set, g.scaleSet, vars, flags} {
+	for _, l := range []layer{g.sets, g.scaleSet, vars, flags} {
 		g.clash(l)
 	}
+	g.excluded(g.grid.Axes)
+	g.grid.layers = []layer{base, g.sets, g.scaleSet, vars, flags}
+	return nil
+}
+
+// baseLayer reads a configuration that the grid names at path; the error is that of a broken disk.
+func (g *gridReader) baseLayer(file, path string) (layer, error) {
+	data, err := readFile(file)
+	switch {
+	case record.CodeOf(err) == record.Usage:
+		g.problems.add(Problem{Source: g.grid.File, Path: path, What: err.Error(), Allowed: "a path relative to the grid file"})
+		return layer{}, nil
+	case err != nil:
+		return nil, err
+	}
+	return g.grid.table.fileLayer(file, data, g.problems), nil
+}
+
+// excluded reports axes that exclude each other.
+func (g *gridReader) excluded(axes []Axis) {
 	for _, keys := range exclusive() {
-		var axes []string
-		for _, a := range g.grid.Axes {
+		var names []string
+		var second origin
+		for _, a := range axes {
 			if slices.Contains(keys, a.Key) {
-				axes = append(axes, a.Key)
+				names = append(names, a.Key)
+				second = a.at
 			}
 		}
-		if len(axes) > 1 {
-			g.problems.add(g.axesAt[axes[1]].problem("axes: "+strings.Join(axes, " and "), "", "exclude each other", "one of "+strings.Join(keys, ", ")))
+		if len(names) > 1 {
+			g.problems.add(second.problem("axes: "+strings.Join(names, " and "), "", "exclude each other", "one of "+strings.Join(keys, ", ")))
 		}
 	}
-	g.grid.layers = []layer{base, g.set, g.scaleSet, vars, flags}
-	return nil
 }
 
 func (g *gridReader) missing() {

@@ -12,7 +12,8 @@ type Run struct {
 	Deterministic bool          `yaml:"deterministic"` // equal bits on one GPU at any context
 	Model         Model         `yaml:"model"`
 	Data          Data          `yaml:"data"`
-	Init          string        `yaml:"init"` // run or Hugging Face folder to start from; empty: fresh weights
+	Init          string        `yaml:"init"`  // run or Hugging Face folder to start from; empty: fresh weights
+	Fresh         bool          `yaml:"fresh"` // with a task: only the shape and the tokenizer of Init, the never-pretrained model
 	Budget        Budget        `yaml:"budget"`
 	Batch         Batch         `yaml:"batch"`
 	Optimizer     Optimizer     `yaml:"optimizer"`
@@ -21,6 +22,14 @@ type Run struct {
 	Eval          Eval          `yaml:"eval"`
 	Checkpoint    Checkpoint    `yaml:"checkpoint"`
 	Metrics       Metrics       `yaml:"metrics"`
+}
+
+// Weights names the run or Hugging Face folder that the weights come from; "": they are fresh.
+func (r Run) Weights() string {
+	if r.Fresh {
+		return ""
+	}
+	return r.Init
 }
 
 // The implementations of the training step, and the instruction set that is left to the CPU.

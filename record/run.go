@@ -323,14 +323,27 @@ func (r *Run) MarkFailed(code Code, cause string) error {
 }
 
 func (r *Run) writeMark(name string, code Code, cause string) error {
-	if len(cause) > maxCauseText {
-		cause = string(bytes.ToValidUTF8([]byte(cause[:maxCauseText]), nil)) + " …"
+	return writeMark(r.fsys, r.Path(name), mark{ID: r.Info.ID, Code: code, Cause: cause})
+}
+
+// MarkDone marks a folder that is no run, such as that of an evaluation, as done under an id.
+func MarkDone(fsys FS, dir, id string) error {
+	if err := CheckName("id", id); err != nil {
+		return err
 	}
-	text, err := json.Marshal(mark{Schema: Schema, ID: r.Info.ID, Code: code, Kind: code.String(), Cause: cause})
+	return writeMark(fsys, filepath.Join(dir, DoneFile), mark{ID: id})
+}
+
+func writeMark(fsys FS, path string, m mark) error {
+	if len(m.Cause) > maxCauseText {
+		m.Cause = string(bytes.ToValidUTF8([]byte(m.Cause[:maxCauseText]), nil)) + " …"
+	}
+	m.Schema, m.Kind = Schema, m.Code.String()
+	text, err := json.Marshal(m)
 	if err != nil {
-		return Fail(Internal, "encode %s: %w", name, err)
+		return Fail(Internal, "encode %s: %w", path, err)
 	}
-	return WriteFileAtomic(r.fsys, r.Path(name), append(text, '\n'))
+	return WriteFileAtomic(fsys, path, append(text, '\n'))
 }
 
 // ClearFailed removes the mark FAILED, if there is one, before a new try.

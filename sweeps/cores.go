@@ -137,10 +137,10 @@ func (p *Plan) choose(wide Sharing, measured []Placement) Sharing {
 	return out
 }
 
-// digest names the cells of the plan: another grid under the same name is measured anew.
+// digest names the base models of the plan: another grid under the same name is measured anew.
 func (p *Plan) digest() string {
 	sum := sha256.New()
-	for _, c := range p.Cells {
+	for _, c := range p.bases() {
 		fmt.Fprintln(sum, c.ID)
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:16]

@@ -93,7 +93,7 @@ func clockText(now time.Time, seconds float64) string {
 func (r *runner) startText(now time.Time) string {
 	tokens := int64(0)
 	for _, j := range r.jobs {
-		if !j.phase.ended() {
+		if !j.phase.ended() && j.cell.trains() {
 			tokens += max(0, j.cell.Tokens-j.tokens)
 		}
 	}

@@ -47,6 +47,9 @@ type fakeSpec struct {
 	Does            string
 	Pace            time.Duration
 	Listen          string
+	Needs           string // the folder of the cell that must be done
+	NeedsID         string
+	Evaluates       bool
 }
 
 // Descriptors that every stand-in inherits.
@@ -75,8 +78,15 @@ func fakeMain(text string) int {
 
 func (f fakeSpec) train(signals <-chan os.Signal) (record.Code, error) {
 	f.count("start")
+	if f.Needs != "" && !isDone(Cell{Dir: f.Needs, ID: f.NeedsID}) {
+		f.count("early")
+		return record.BadData, errors.New("started before what it needs was done")
+	}
 	if code, err := f.misbehaveEarly(); err != nil {
 		return code, err
+	}
+	if f.Evaluates {
+		return f.evaluate()
 	}
 	if err := record.MkdirAll(record.OS(), f.Dir); err != nil {
 		return record.CodeOf(err), err
@@ -104,6 +114,32 @@ func (f fakeSpec) train(signals <-chan os.Signal) (record.Code, error) {
 		}
 	}
 	return f.loop(run, signals)
+}
+
+// evaluate is an evaluation without a model: it goes on at its last whole answer, which depends on the problem alone.
+func (f fakeSpec) evaluate() (record.Code, error) {
+	if err := record.MkdirAll(record.OS(), f.Dir); err != nil {
+		return record.CodeOf(err), err
+	}
+	lock, err := record.Acquire(f.Dir)
+	if err != nil {
+		f.count("collision")
+		return record.CodeOf(err), err
+	}
+	defer lock.Release()
+	journal, err := record.OpenJournal(record.OS(), filepath.Join(f.Dir, answersName))
+	if err != nil {
+		return record.CodeOf(err), err
+	}
+	defer journal.Close()
+	for i := answered(Cell{Dir: f.Dir}); i < f.Steps; i++ {
+		time.Sleep(f.Pace)
+		if err := journal.Append(map[string]any{"id": i, "of": f.ID}); err != nil {
+			return record.CodeOf(err), err
+		}
+	}
+	err = record.MarkDone(record.OS(), f.Dir, f.ID)
+	return record.CodeOf(err), err
 }
 
 func (f fakeSpec) loop(run *record.Run, signals <-chan os.Signal) (record.Code, error) {
@@ -263,6 +299,8 @@ type scene struct {
 	Pace   time.Duration
 	Listen string
 	Cores  int
+	Needs  []int // what each cell needs; nil: all are base models
+	Fresh  int   // the fine-tuning of a never-pretrained model; 0: none
 
 	extra [3]*os.File
 }
@@ -279,22 +317,44 @@ func (s *scene) plan() *Plan {
 	for i, does := range s.Does {
 		id := fmt.Sprintf("%016x", 0xabc000+i)
 		p.Cells = append(p.Cells, Cell{
-			Index: i, ID: id, Dir: filepath.Join(p.Dir, id), ConfigFile: filepath.Join(p.claimDir(id), record.ConfigFile),
+			Index: i, Kind: Pretrain, Needs: none, Base: none, ID: id, Dir: filepath.Join(p.Dir, id), ConfigFile: filepath.Join(p.claimDir(id), record.ConfigFile),
 			Axes: []record.Axis{{Name: "test.does", Value: does}}, Seed: int64(i), Run: config.Run{},
 			Parameters: 1000, Steps: s.Steps, Tokens: 100 * s.Steps, FLOPs: 6e6, WeightDecay: 0.1, Tau: 0.5,
 		})
+		if s.Needs != nil && s.Needs[i] != none {
+			p.Cells[i].comeFrom(p.Cells[s.Needs[i]], s.Fresh > 0 && i == s.Fresh)
+		}
 	}
 	return p
+}
+
+// comeFrom makes a cell a descendant: of a base model a fine-tuning, of that an evaluation.
+func (c *Cell) comeFrom(parent Cell, fresh bool) {
+	c.Kind, c.Needs, c.Base, c.Task, c.Seed = Finetune, parent.Index, parent.Index, "sums", parent.Seed
+	c.Lineage, c.Axes = parent.Axes, nil
+	if fresh {
+		c.Base, c.Lineage = none, nil
+	}
+	if parent.Kind == Finetune {
+		c.Kind, c.Base, c.Lineage = Evaluate, parent.Base, parent.Lineage
+		c.Dir = filepath.Join(parent.Dir, record.EvalDir, "sums-"+c.ID[:8])
+		c.Evaluation = &Evaluation{Evaluate: config.Evaluate{Samples: 2}}
+	}
 }
 
 func (s *scene) census() string { return filepath.Join(s.Root, "census") }
 
 // command is the CommandFunc of the scene.
 func (s *scene) command(ctx context.Context, c Cell, _ *os.File) (*exec.Cmd, error) {
-	spec, err := json.Marshal(fakeSpec{
+	f := fakeSpec{
 		ID: c.ID, Dir: c.Dir, Census: s.census(), Steps: s.Steps, Every: s.Every,
-		Does: s.Does[c.Index], Pace: s.Pace, Listen: c.Listen,
-	})
+		Does: s.Does[c.Index], Pace: s.Pace, Listen: c.Listen, Evaluates: c.Kind == Evaluate,
+	}
+	if c.Needs != none {
+		parent := s.plan().Cells[c.Needs]
+		f.Needs, f.NeedsID = parent.Dir, parent.ID
+	}
+	spec, err := json.Marshal(f)
 	if err != nil {
 		return nil, err
 	}
@@ -400,6 +460,14 @@ func digests(t *testing.T, p *Plan) map[string]string {
 	out := make(map[string]string)
 	for _, cell := range p.Cells {
 		if !isDone(cell) {
+			continue
+		}
+		if cell.Kind == Evaluate {
+			text, err := os.ReadFile(filepath.Join(cell.Dir, answersName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out[cell.ID] = string(text)
 			continue
 		}
 		last, _, err := record.LatestCheckpoint(record.OS(), cell.Dir)

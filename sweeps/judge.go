@@ -18,7 +18,9 @@ func (r *runner) onEnded(j *job, end ending) {
 	if isDone(j.cell) {
 		j.fault = fault{}
 		r.end(j, finished)
-		r.say("done %s (%s) %s%s", j.cell.ID, j.cell.Label(), lossText(j.cell), r.doneText())
+		if j.cell.Kind == Pretrain {
+			r.say("done %s (%s) %s%s", j.cell.ID, j.cell.Label(), lossText(j.cell), r.doneText())
+		}
 		return
 	}
 	action := RuleFor(end.code).Action

@@ -79,7 +79,7 @@ type MeasureOptions struct {
 
 // Measure trains cells for a moment in each placement and fills in what it reaches. The placements take turns, forth and
 // back, so that whatever else the machine does reaches all of them; the members of one start together once all are ready,
-// so that each has the others beside it. Cells are spread over the plan.
+// so that each has the others beside it. Their cells are spread over the base models of the plan.
 func (p *Plan) Measure(ctx context.Context, start ProbeFunc, placements []Placement, o MeasureOptions) ([]Placement, error) {
 	out := append([]Placement{}, placements...)
 	for round := range max(1, o.Rounds) {
@@ -111,7 +111,8 @@ func (p *Plan) look(ctx context.Context, start ProbeFunc, at *Placement, turn ti
 		}
 	}()
 	if err := together(at.Members, func(i int) (err error) {
-		cells[i] = p.Cells[i*len(p.Cells)/at.Members]
+		bases := p.bases()
+		cells[i] = bases[i*len(bases)/at.Members]
 		probes[i], err = start(ctx, cells[i], Slot{Threads: at.Threads, Pinned: at.Pinned, First: i * at.Threads})
 		return err
 	}); err != nil {

@@ -52,7 +52,9 @@ func newSweepMetrics(plan *Plan) *sweepMetrics {
 	m.registry.MustRegister(m.runs, m.planned, m.trained, m.speed, m.starts, m.retries)
 	planned := int64(0)
 	for _, cell := range plan.Cells {
-		planned += cell.Tokens
+		if cell.trains() {
+			planned += cell.Tokens
+		}
 	}
 	m.planned.Set(float64(planned))
 	return m

@@ -67,7 +67,7 @@ func outlookOf(t *testing.T, words ...string) outlook {
 	root := t.TempDir()
 	r := &runner{}
 	for i, word := range words {
-		j := &job{cell: Cell{Dir: filepath.Join(root, fmt.Sprint(i))}}
+		j := &job{cell: Cell{Needs: none, Dir: filepath.Join(root, fmt.Sprint(i))}}
 		what, text, _ := strings.Cut(word, ":")
 		var n int
 		_, _ = fmt.Sscan(text, &n)
@@ -358,7 +358,7 @@ func TestStatus_ShowsFinishedStaleAndBroken(t *testing.T) {
 
 func TestStatus_BestIsAFinishedCellOfTheGrid(t *testing.T) {
 	row := func(id string, state record.State, loss float64, stale bool) Row {
-		return Row{Cell: Cell{ID: id}, State: state, ValLoss: record.Float(loss), Stale: stale}
+		return Row{Cell: Cell{ID: id, Kind: Pretrain}, State: state, ValLoss: record.Float(loss), Stale: stale}
 	}
 	s := Status{Rows: []Row{
 		row("none", record.StateDone, math.NaN(), false), row("high", record.StateDone, 2.6, false), row("low", record.StateDone, 2.5, false),

@@ -3,35 +3,58 @@ package sweeps
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"plasticity/config"
-	"plasticity/data"
 	"plasticity/record"
 )
 
 // hiddenDir holds what belongs to the sweep and to no run.
 const hiddenDir = ".sweep"
 
-// A Cell is one point of a grid: one pretraining run with one seed.
+// Kind is what a cell makes.
+type Kind string
+
+// The kinds of cells, in the order in which a model goes through them.
+const (
+	Pretrain Kind = "pretrain" // a base model
+	Finetune Kind = "finetune" // a base model, or a never-pretrained one, fine-tuned on a task
+	Evaluate Kind = "evaluate" // the answers of a fine-tuned model, scored
+)
+
+// none stands for no cell.
+const none = -1
+
+// A Cell is one process of a grid: a base model of one seed, a fine-tuned model, or the evaluation of one.
 type Cell struct {
 	// Index is the position in the plan, from 0.
-	Index int `json:"index"`
-	// ID is config.Resolved.ID: the same on every machine.
+	Index int  `json:"index"`
+	Kind  Kind `json:"kind"`
+	// ID is config.Resolved.ID, for an evaluation a hash of what decides it: the same on every machine.
 	ID string `json:"id"`
-	// Dir is the run folder, <root>/<grid>/<id>.
+	// Dir is the run folder, <root>/<grid>/<id>; of an evaluation eval/<task>-<id> in that of its model.
 	Dir string `json:"dir"`
-	// Axes are the values that make this cell, in the order of the grid.
-	Axes []record.Axis `json:"axes"`
-	Seed int64         `json:"seed"`
+	// Needs is the index of the cell that must be done before this one, and Base that of the base model that it comes
+	// from; −1: there is none.
+	Needs int `json:"needs"`
+	Base  int `json:"base"`
+	// Task is what it is fine-tuned on.
+	Task string `json:"task,omitempty"`
+	// Axes are the values that make this cell, in the order of the grid: of a fine-tuning its own. Lineage has those of the
+	// base model.
+	Axes    []record.Axis `json:"axes"`
+	Lineage []record.Axis `json:"lineage,omitempty"`
+	Seed    int64         `json:"seed"`
 	// Parent is the id of the run that this one starts from, "" for fresh weights.
 	Parent string `json:"parent,omitempty"`
 
 	Parameters int64 `json:"parameters"`
-	Steps      int64 `json:"steps"`
-	// Tokens is the whole budget, Steps times the tokens of a step.
+	// Steps of training, or problems to answer.
+	Steps int64 `json:"steps"`
+	// Tokens is the whole budget, Steps times the tokens of a step; of an evaluation about what it generates.
 	Tokens int64 `json:"tokens"`
-	// FLOPs of the whole run with full attention: Tokens · (6·N + 12·L·d·s).
+	// FLOPs of the whole run with full attention, Tokens · (6·N + 12·L·d·s); of an evaluation what takes as long, about.
 	FLOPs record.Float `json:"flops"`
 	// WeightDecay is the peak decay and Tau its AdamW time-scale in units of
 	// the run, B/(lr·λ·D); Tau is infinite for no decay.
@@ -45,15 +68,31 @@ type Cell struct {
 	Threads    int    `json:"threads,omitempty"`
 	Listen     string `json:"-"`
 
+	// Evaluation says how to evaluate; nil for a training.
+	Evaluation *Evaluation `json:"evaluation,omitempty"`
+
 	// Run is the config of the cell, Facts what its data is.
 	Run   config.Run       `json:"-"`
 	Facts config.DataFacts `json:"-"`
+	model config.Model     // with its vocabulary
 }
 
-// Label names the cell for people: its axis values and its seed.
+// trains says that the cell is a run: a folder with a record, metrics and checkpoints.
+func (c Cell) trains() bool { return c.Kind != Evaluate }
+
+// Label names the cell for people: what is done, on what, from where, and its seed.
 func (c Cell) Label() string {
-	words := make([]string, 0, len(c.Axes)+1)
-	for _, axis := range c.Axes {
+	var words []string
+	switch {
+	case c.Kind == Evaluate:
+		words = append(words, "evaluate", c.Task)
+	case c.Kind == Finetune:
+		words = append(words, c.Task)
+	}
+	if c.Kind != Pretrain && c.Base == none {
+		words = append(words, "never-pretrained")
+	}
+	for _, axis := range slices.Concat(c.Lineage, c.Axes) {
 		words = append(words, printable(shortKey(axis.Name)+"="+axis.Value, 60))
 	}
 	return strings.Join(append(words, fmt.Sprintf("seed=%d", c.Seed)), " ")
@@ -74,13 +113,10 @@ type Plan struct {
 	Cells []Cell `json:"cells"`
 }
 
-// FactsFunc says what the data of a run is.
-type FactsFunc func(run config.Run) (config.DataFacts, error)
-
-// New lays out a grid under root. It refuses (record.Usage) a name that cannot
-// be a folder, a grid without cells, a cell that config refuses, and two cells
-// that are the same run, naming both.
-func New(grid config.Grid, root string, facts FactsFunc) (*Plan, error) {
+// New lays out a grid under root: the base models first, then what descends from each. tasks is the folder that has the
+// tasks of fine-tunings. It refuses (record.Usage) a name that cannot be a folder, a grid without cells, a cell that config
+// refuses, and two cells that are the same run, naming both.
+func New(grid config.Grid, root, tasks string, facts Facts) (*Plan, error) {
 	if err := record.CheckName("grid name", grid.Name); err != nil {
 		return nil, err
 	}
@@ -105,77 +141,71 @@ func New(grid config.Grid, root string, facts FactsFunc) (*Plan, error) {
 		seen[cell.ID] = cell
 		plan.Cells = append(plan.Cells, cell)
 	}
-	return plan, nil
+	return plan, plan.descend(grid, tasks, facts)
 }
 
-// lay resolves one point of the grid into a cell.
-func (p *Plan) lay(index int, point config.Cell, facts FactsFunc) (Cell, error) {
-	cell := Cell{Index: index, Seed: point.Seed, Run: point.Run}
+// lay resolves one point of the grid into the cell of a base model.
+func (p *Plan) lay(index int, point config.Cell, facts Facts) (Cell, error) {
+	cell := Cell{Index: index, Kind: Pretrain, Needs: none, Base: none, Seed: point.Seed, Run: point.Run}
 	for _, axis := range point.Axes {
 		cell.Axes = append(cell.Axes, record.Axis{Name: axis.Key, Value: axis.Value})
 	}
 	var err error
-	if cell.Facts, err = facts(point.Run); err != nil {
+	if cell.Facts, err = facts.Text(point.Run); err != nil {
 		return Cell{}, fmt.Errorf("grid %s, cell %d (%s): %w", p.Name, index+1, cell.Label(), err)
 	}
 	resolved, err := point.Run.Resolve(cell.Facts)
 	if err != nil {
 		return Cell{}, fmt.Errorf("grid %s, cell %d (%s): %w", p.Name, index+1, cell.Label(), err)
 	}
-	if cell.Parent, err = parentOf(point.Run.Init); err != nil {
+	identity := ""
+	if cell.Parent, identity, err = parentOf(point.Run.Init); err != nil {
 		return Cell{}, fmt.Errorf("grid %s, cell %d (%s): %w", p.Name, index+1, cell.Label(), err)
 	}
-	cell.ID = resolved.ID(cell.Facts, cell.Parent)
-	cell.Dir = filepath.Join(p.Dir, cell.ID)
-	cell.ConfigFile = filepath.Join(p.claimDir(cell.ID), record.ConfigFile)
-	cell.Parameters = resolved.Model.Parameters()
-	cell.Steps, cell.Tokens = resolved.Steps, resolved.TokensTotal
-	full, _ := resolved.Model.FLOPsPerToken()
-	cell.FLOPs = record.Float(full * float64(resolved.TokensTotal))
-	cell.WeightDecay, cell.Tau = record.Float(resolved.WeightDecay), record.Float(resolved.Tau)
+	cell.settle(p, resolved, resolved.ID(cell.Facts, identity))
 	return cell, nil
 }
 
-// parentOf is the id of the run that init names.
-func parentOf(init string) (string, error) {
+// settle fills in what follows from a resolved config and the id of a run.
+func (c *Cell) settle(p *Plan, resolved config.Resolved, id string) {
+	c.ID, c.model = id, resolved.Model
+	c.Dir = filepath.Join(p.Dir, id)
+	c.ConfigFile = filepath.Join(p.claimDir(id), record.ConfigFile)
+	c.Parameters = resolved.Model.Parameters()
+	c.Steps, c.Tokens = resolved.Steps, resolved.TokensTotal
+	full, _ := resolved.Model.FLOPsPerToken()
+	c.FLOPs = record.Float(full * float64(resolved.TokensTotal))
+	c.WeightDecay, c.Tau = record.Float(resolved.WeightDecay), record.Float(resolved.Tau)
+}
+
+// parentOf is the run that init names, and what of it decides the numbers of a run that starts from it: its id and the step
+// of its newest checkpoint.
+func parentOf(init string) (id, identity string, err error) {
 	if init == "" {
-		return "", nil
+		return "", "", nil
 	}
 	run, err := record.Open(init)
 	if err != nil {
-		return "", record.Fail(record.Usage, "init: %q is not the folder of a run (bring a Hugging Face folder in with `plasticity import` first): %w", init, err)
+		return "", "", record.Fail(record.Usage, "init: %q is not the folder of a run (bring a Hugging Face folder in with `plasticity import` first): %w", init, err)
 	}
-	return run.Info.ID, nil
+	checkpoint, _, err := record.FindCheckpoint(record.OS(), init)
+	if err != nil {
+		return "", "", err
+	}
+	if checkpoint == nil {
+		return "", "", record.Fail(record.Usage, "init: %q has no checkpoint yet: let it train up to its first", init)
+	}
+	return run.Info.ID, fmt.Sprintf("%s@%d", run.Info.ID, checkpoint.Step), nil
 }
 
-// ReadFacts opens the data of a run and describes it; each pair of folders is
-// opened once for a whole grid.
-func ReadFacts() FactsFunc {
-	type pair struct{ train, val string }
-	known := make(map[pair]config.DataFacts)
-	return func(run config.Run) (config.DataFacts, error) {
-		key := pair{run.Data.Train, run.Data.Val}
-		if facts, ok := known[key]; ok {
-			return facts, nil
+// bases are the cells of the base models, which come first.
+func (p *Plan) bases() []Cell {
+	for i, c := range p.Cells {
+		if c.Kind != Pretrain {
+			return p.Cells[:i]
 		}
-		train, err := data.Open(run.Data.Train)
-		if err != nil {
-			return config.DataFacts{}, fmt.Errorf("data.train: %w", err)
-		}
-		facts := config.DataFacts{
-			Vocab: train.Vocab(), TrainTokens: train.Tokens(), TrainDigest: train.Digest(),
-			TokenizerDigest: train.TokenizerDigest(), Source: train.Source(),
-		}
-		if run.Data.Val != "" {
-			val, err := data.Open(run.Data.Val)
-			if err != nil {
-				return config.DataFacts{}, fmt.Errorf("data.val: %w", err)
-			}
-			facts.ValTokens, facts.ValDigest = val.Tokens(), val.Digest()
-		}
-		known[key] = facts
-		return facts, nil
 	}
+	return p.Cells
 }
 
 // find gives the cell with this id, or with the only id that starts so.

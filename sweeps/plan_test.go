@@ -34,8 +34,17 @@ batch: {sequences: 16}
 	return config.LoadGrid(filepath.Join(dir, "grid.yaml"), "", nil, nil)
 }
 
-func someFacts(config.Run) (config.DataFacts, error) {
-	return config.DataFacts{Vocab: 512, TrainTokens: 1e6, ValTokens: 1e5, TrainDigest: "a", ValDigest: "b", TokenizerDigest: "c"}, nil
+func someFacts() Facts {
+	return Facts{
+		Text: func(config.Run) (config.DataFacts, error) {
+			return config.DataFacts{Vocab: 512, TrainTokens: 1e6, ValTokens: 1e5, TrainDigest: "a", ValDigest: "b", TokenizerDigest: "c"}, nil
+		},
+		Task: func(folder string, _ Cell) (TaskFacts, error) {
+			name := filepath.Base(folder)
+			facts := config.DataFacts{Vocab: 512, TrainTokens: 1000, ValTokens: 500, Examples: 100, TrainDigest: name, ValDigest: name, TokenizerDigest: "c", Task: name}
+			return TaskFacts{DataFacts: facts, Problems: 50, Scored: name != "prose"}, nil
+		},
+	}
 }
 
 func TestNew_LaysOutTheGridInOrder(t *testing.T) {
@@ -43,7 +52,7 @@ func TestNew_LaysOutTheGridInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(grid, "runs", someFacts)
+	p, err := New(grid, "runs", "tasks", someFacts())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +73,7 @@ func TestNew_LaysOutTheGridInOrder(t *testing.T) {
 			t.Errorf("cell %d: %d parameters, %v FLOPs", i, c.Parameters, c.FLOPs)
 		}
 	}
-	if again, err := New(grid, "elsewhere", someFacts); err != nil || again.Cells[3].ID != p.Cells[3].ID {
+	if again, err := New(grid, "elsewhere", "tasks", someFacts()); err != nil || again.Cells[3].ID != p.Cells[3].ID {
 		t.Errorf("the id depends on the place: %v", err)
 	}
 	if cell, err := p.find(p.Cells[2].ID[:12]); err != nil || cell.ID != p.Cells[2].ID {
@@ -77,7 +86,7 @@ func TestNew_RefusesTwoCellsThatAreOneRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = New(grid, "runs", someFacts)
+	_, err = New(grid, "runs", "tasks", someFacts())
 	if record.CodeOf(err) != record.Usage {
 		t.Fatalf("New: %v", err)
 	}
@@ -96,18 +105,19 @@ func TestNew_RefusesHostileNamesAndMissingThings(t *testing.T) {
 	for _, name := range []string{"", ".", "..", "../x", "a/b", "-rf", ".hidden", "a\nb", "a\x00", strings.Repeat("x", 65), "ü"} {
 		bad := grid
 		bad.Name = name
-		if _, err := New(bad, t.TempDir(), someFacts); record.CodeOf(err) != record.Usage {
+		if _, err := New(bad, t.TempDir(), "tasks", someFacts()); record.CodeOf(err) != record.Usage {
 			t.Errorf("name %q: %v", name, err)
 		}
 	}
-	missing := func(config.Run) (config.DataFacts, error) {
+	missing := someFacts()
+	missing.Text = func(config.Run) (config.DataFacts, error) {
 		return config.DataFacts{}, record.Fail(record.BadData, "no such data: run `plasticity data prepare`")
 	}
-	_, err = New(grid, "runs", missing)
+	_, err = New(grid, "runs", "tasks", missing)
 	if record.CodeOf(err) != record.BadData || !strings.Contains(err.Error(), "weight_decay=0 seed=1") {
 		t.Errorf("missing data: %v", err)
 	}
-	if _, err := parentOf(t.TempDir()); record.CodeOf(err) != record.Usage {
+	if _, _, err := parentOf(t.TempDir()); record.CodeOf(err) != record.Usage {
 		t.Errorf("init that is no run: %v", err)
 	}
 }

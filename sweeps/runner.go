@@ -60,7 +60,8 @@ func (r *runner) prepare(ctx context.Context) error {
 			j.tokens = j.tokensBefore
 		}
 	}
-	r.todo = r.open()
+	// A cell that waits for another says nothing of its own.
+	r.todo = r.count(func(j *job) bool { return !j.phase.ended() && r.standing(j) == ready })
 	return nil
 }
 
@@ -93,7 +94,7 @@ func (r *runner) setUp(ctx context.Context) error {
 		return err
 	}
 	r.began = time.Now() // measuring is over
-	r.say("grid %s: %d of %d cells to train, %s", r.plan.Name, r.todo, len(r.jobs), r.sharing)
+	r.say("grid %s: %d of %d cells to do, %s", r.plan.Name, r.open(), len(r.jobs), r.sharing)
 	r.say("grid %s: %s", r.plan.Name, r.startText(time.Now()))
 	return nil
 }
@@ -183,7 +184,15 @@ func (r *runner) startDue(ctx context.Context) {
 	}
 	now := time.Now()
 	for _, j := range r.jobs {
-		if j.phase != waiting || j.due.After(now) {
+		if j.phase != waiting {
+			continue
+		}
+		standing := r.standing(j)
+		if standing == hopelessly {
+			r.end(j, left)
+			continue
+		}
+		if standing == blocked || j.due.After(now) {
 			continue
 		}
 		if !r.room(j) {
@@ -194,6 +203,31 @@ func (r *runner) startDue(ctx context.Context) {
 			break
 		}
 	}
+}
+
+// standing is how a job stands to the one that it needs.
+type standing int
+
+const (
+	// ready: it needs none, or that one is done.
+	ready standing = iota
+	// blocked: that one is not done yet.
+	blocked
+	// hopelessly: that one has failed, or was left.
+	hopelessly
+)
+
+func (r *runner) standing(j *job) standing {
+	if j.cell.Needs == none {
+		return ready
+	}
+	switch need := r.jobs[j.cell.Needs]; {
+	case need.phase == finished:
+		return ready
+	case need.phase.ended():
+		return hopelessly
+	}
+	return blocked
 }
 
 // room says whether another member fits: members are counted, and threads, so
@@ -237,7 +271,10 @@ func (r *runner) start(ctx context.Context, j *job) {
 		return
 	}
 	j.phase = running
-	r.say("start %s (%s)%s, pid %d", j.cell.ID, j.cell.Label(), fromText(j.from), j.cmd.Process.Pid)
+	// Descendants are many and short: the line of progress counts them.
+	if j.cell.Kind == Pretrain {
+		r.say("start %s (%s)%s, pid %d", j.cell.ID, j.cell.Label(), fromText(j.from), j.cmd.Process.Pid)
+	}
 }
 
 func fromText(step int64) string {
@@ -296,14 +333,16 @@ func (r *runner) launch(ctx context.Context, j *job) error {
 	if err := forgetAddress(j.cell.Dir); err != nil {
 		return err
 	}
-	run := j.cell.Run
-	run.Threads, run.Metrics.Listen = j.cell.Threads, j.cell.Listen
-	text, err := run.YAML()
-	if err != nil {
-		return err
-	}
-	if err := record.WriteFileAtomic(r.o.FS, j.cell.ConfigFile, text); err != nil {
-		return err
+	if j.cell.trains() {
+		run := j.cell.Run
+		run.Threads, run.Metrics.Listen = j.cell.Threads, j.cell.Listen
+		text, err := run.YAML()
+		if err != nil {
+			return err
+		}
+		if err := record.WriteFileAtomic(r.o.FS, j.cell.ConfigFile, text); err != nil {
+			return err
+		}
 	}
 	log, err := j.log.open()
 	if err != nil {
@@ -409,6 +448,9 @@ func (r *runner) onTick() {
 // trained is what all cells hold together, in tokens.
 func (r *runner) trained() (tokens int64) {
 	for _, j := range r.jobs {
+		if !j.cell.trains() {
+			continue
+		}
 		switch j.phase {
 		case finished:
 			tokens += j.cell.Tokens
@@ -433,7 +475,7 @@ func (r *runner) summary() Summary {
 		default:
 			s.Unfinished++
 		}
-		if j.starts > 0 {
+		if j.starts > 0 && j.cell.trains() {
 			s.Tokens += max(0, lastMetric(j.cell).Tokens-j.tokensBefore)
 		}
 	}

@@ -70,6 +70,12 @@ func stateOf(c Cell) (record.State, fault) {
 		}
 		return record.StateFailed, f
 	}
+	if !c.trains() {
+		if answered(c) > 0 {
+			return record.StateStopped, fault{}
+		}
+		return record.StatePlanned, fault{}
+	}
 	run, err := record.Open(c.Dir)
 	if err != nil {
 		return record.StatePlanned, fault{}
@@ -112,8 +118,31 @@ func clearMarks(fsys record.FS, c Cell) error {
 	return err
 }
 
-// stepOf is how far a run has safely come: its newest checkpoint, 0 without.
+// answersName is where an evaluation keeps its answers, a line for each problem.
+const answersName = "responses.jsonl"
+
+// answered is how many problems an evaluation has answered.
+func answered(c Cell) int64 {
+	file, err := os.Open(filepath.Join(c.Dir, answersName))
+	if err != nil {
+		return 0
+	}
+	defer file.Close() //nolint:errcheck // only read
+	lines, buffer := int64(0), make([]byte, 64<<10)
+	for {
+		n, err := file.Read(buffer)
+		lines += int64(bytes.Count(buffer[:n], []byte{'\n'}))
+		if err != nil {
+			return lines
+		}
+	}
+}
+
+// stepOf is how far a cell has safely come: the newest checkpoint of a run, 0 without, or the problems answered.
 func stepOf(fsys record.FS, c Cell) int64 {
+	if !c.trains() {
+		return answered(c)
+	}
 	steps, err := record.Checkpoints(fsys, c.Dir)
 	if err != nil || len(steps) == 0 {
 		return 0
@@ -122,9 +151,14 @@ func stepOf(fsys record.FS, c Cell) int64 {
 }
 
 // lastMetric is the last whole line of the metrics of a run; without one its
-// counts are 0 and its measurements NaN.
+// counts are 0 and its measurements NaN. Of an evaluation it has the counts alone.
 func lastMetric(c Cell) record.Metric {
 	none := record.Metric{Loss: record.Float(math.NaN()), TokensPerSecond: record.Float(math.NaN())}
+	if !c.trains() {
+		none.Step = answered(c)
+		none.Tokens = int64(float64(c.Tokens) * float64(none.Step) / float64(max(1, c.Steps)))
+		return none
+	}
 	end, err := readEnd(filepath.Join(c.Dir, record.MetricsFile), metricTail)
 	if err != nil {
 		return none

@@ -34,8 +34,9 @@ type Row struct {
 	Log   string      `json:"log,omitempty"`
 }
 
-// Count is the number of cells of the grid in a state.
+// Count is the number of cells of a kind in a state.
 type Count struct {
+	Kind  Kind         `json:"kind"`
 	State record.State `json:"state"`
 	Runs  int          `json:"runs"`
 }
@@ -70,10 +71,10 @@ func (s Status) Finished() bool {
 	})
 }
 
-// Best is the finished cell with the lowest validation loss; ok is false when no cell has finished with one.
+// Best is the finished base model with the lowest validation loss; ok is false when none has finished with one.
 func (s Status) Best() (best Row, ok bool) {
 	for _, r := range s.Rows {
-		if r.Stale || r.State != record.StateDone || math.IsNaN(float64(r.ValLoss)) {
+		if r.Stale || r.Cell.Kind != Pretrain || r.State != record.StateDone || math.IsNaN(float64(r.ValLoss)) {
 			continue
 		}
 		if !ok || r.ValLoss < best.ValLoss {
@@ -88,26 +89,35 @@ func (s Status) Best() (best Row, ok bool) {
 // cannot be read at all.
 func (p *Plan) Status() (Status, error) {
 	s := Status{Grid: p.Name, Claim: p.Claim, Dir: p.Dir, TokensPerSecond: 0}
-	counts := make(map[record.State]int)
+	counts := make(map[Count]int) // of those without a number
 	left, flops, speed := int64(0), 0.0, 0.0
 	var work []float64
 	for _, cell := range p.Cells {
 		row := rowOf(cell)
 		s.Rows = append(s.Rows, row)
-		counts[row.State]++
-		s.PlannedTokens += cell.Tokens
-		s.TrainedTokens += row.Tokens
+		counts[Count{Kind: cell.Kind, State: row.State}]++
+		open := row.State != record.StateDone && row.State != record.StateFailed
 		flops += float64(cell.FLOPs)
-		if row.State != record.StateDone && row.State != record.StateFailed {
-			left += cell.Tokens - row.Tokens
+		if cell.trains() {
+			s.PlannedTokens += cell.Tokens
+			s.TrainedTokens += row.Tokens
+			if open {
+				left += cell.Tokens - row.Tokens
+			}
+		}
+		if open {
 			work = append(work, float64(cell.Tokens-row.Tokens)*cell.flopsPerToken())
 		}
 		if row.State == record.StateRunning && row.TokensPerSecond > 0 {
 			speed += float64(row.TokensPerSecond)
 		}
 	}
-	for _, state := range states() {
-		s.Counts = append(s.Counts, Count{state, counts[state]})
+	for _, kind := range []Kind{Pretrain, Finetune, Evaluate} {
+		for _, state := range states() {
+			c := Count{Kind: kind, State: state}
+			c.Runs = counts[c]
+			s.Counts = append(s.Counts, c)
+		}
 	}
 	s.PlannedFLOPs, s.TokensPerSecond = record.Float(flops), record.Float(speed)
 	s.SecondsLeft, s.SecondsEstimated = secondsLeft(left, speed), record.Float(math.NaN())
@@ -138,8 +148,11 @@ func rowOf(cell Cell) Row {
 	metric := lastMetric(cell)
 	row := Row{
 		Cell: cell, State: state, Step: metric.Step, Tokens: metric.Tokens,
-		Loss: metric.Loss, ValLoss: lastValLoss(cell), TokensPerSecond: metric.TokensPerSecond,
+		Loss: metric.Loss, ValLoss: record.Float(math.NaN()), TokensPerSecond: metric.TokensPerSecond,
 		SecondsLeft: record.Float(math.NaN()),
+	}
+	if cell.trains() {
+		row.ValLoss = lastValLoss(cell)
 	}
 	// A copied or damaged journal must not make a grid look more than complete.
 	row.Step, row.Tokens = min(row.Step, cell.Steps), min(row.Tokens, cell.Tokens)
@@ -178,7 +191,7 @@ func (p *Plan) stale() ([]Row, []record.Problem, error) {
 		}
 		info := run.Info
 		row := rowOf(Cell{
-			Index: -1, ID: info.ID, Dir: run.Dir, Axes: info.Axes, Seed: info.Seed, Threads: info.Threads,
+			Index: none, Kind: Kind(info.Kind), Needs: none, Base: none, Task: info.Task, ID: info.ID, Dir: run.Dir, Axes: info.Axes, Seed: info.Seed, Threads: info.Threads,
 			Parameters: info.Parameters, Steps: info.Steps, Tokens: info.Tokens,
 			FLOPs: record.Float(math.NaN()), WeightDecay: info.WeightDecay, Tau: info.Tau,
 		})

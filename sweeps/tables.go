@@ -3,6 +3,7 @@ package sweeps
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,9 +29,20 @@ func newTable(w io.Writer) table.Writer {
 	return t
 }
 
+// models are the rows of base models, and the stale runs.
+func (s Status) models() []Row {
+	var out []Row
+	for _, row := range s.Rows {
+		if row.Stale || row.Cell.Kind == Pretrain {
+			out = append(out, row)
+		}
+	}
+	return out
+}
+
 // axisNames are the heads of the axis columns: those of the first row that has any.
 func (s Status) axisNames() []string {
-	for _, row := range s.Rows {
+	for _, row := range s.models() {
 		var names []string
 		for _, axis := range row.Cell.Axes {
 			names = append(names, axis.Name)
@@ -84,8 +96,12 @@ func (s Status) WritePlan(w io.Writer) error {
 	t := newTable(out)
 	head := append(append(table.Row{"#", "run"}, shortKeys(names)...), "seed", "parameters", "steps", "tokens", "FLOPs", "tau", "state")
 	t.AppendHeader(head)
-	for i, row := range s.Rows {
+	tokens, flops := int64(0), 0.0
+	for i, row := range s.models() {
 		c := row.Cell
+		if !row.Stale {
+			tokens, flops = tokens+c.Tokens, flops+float64(c.FLOPs)
+		}
 		line := append(table.Row{i + 1, c.ID}, axisValues(c, names)...)
 		line = append(line, c.Seed, countText(c.Parameters), c.Steps, countText(c.Tokens), floatText(c.FLOPs, 3),
 			floatText(c.Tau, 3), stateText(row))
@@ -95,10 +111,13 @@ func (s Status) WritePlan(w io.Writer) error {
 	for i := range foot {
 		foot[i] = ""
 	}
-	foot[1], foot[len(head)-4], foot[len(head)-3] = "total", countText(s.PlannedTokens), floatText(s.PlannedFLOPs, 3)
+	foot[1], foot[len(head)-4], foot[len(head)-3] = "total", countText(tokens), floatText(record.Float(flops), 3)
 	t.AppendFooter(foot)
 	t.SetColumnConfigs(rightAligned("#", "seed", "parameters", "steps", "tokens", "FLOPs", "tau"))
 	t.Render()
+	for _, line := range s.descendantsText() {
+		out.printf("%s\n", line)
+	}
 	out.printf("\n%s\n", s.countsText())
 	if s.Measured != nil && !s.Finished() {
 		out.printf("estimated %s for what is left, at the %s that the last run measured\n", durationText(float64(s.SecondsEstimated)), s.Measured)
@@ -109,18 +128,25 @@ func (s Status) WritePlan(w io.Writer) error {
 // Write prints how far the grid is.
 func (s Status) Write(w io.Writer) error {
 	out := &stickyWriter{w: w}
-	names := s.axisNames()
+	names, tasks, descent := s.axisNames(), s.tasks(), s.descent()
 	t := newTable(out)
-	t.AppendHeader(append(append(table.Row{"run"}, shortKeys(names)...), "seed", "state", "step", "of", "loss", "val loss", "tokens/s", "left"))
-	for _, row := range s.Rows {
+	t.AppendHeader(slices.Concat(table.Row{"run"}, shortKeys(names), table.Row{"seed", "state", "step", "of", "loss", "val loss", "tokens/s", "left"}, anys(tasks)))
+	for _, row := range s.models() {
 		c := row.Cell
-		line := append(table.Row{c.ID}, axisValues(c, names)...)
-		line = append(line, c.Seed, stateText(row), row.Step, c.Steps, floatText(row.Loss, 4), floatText(row.ValLoss, 4),
-			rateText(row.TokensPerSecond), leftText(row))
+		line := slices.Concat(table.Row{c.ID}, axisValues(c, names), table.Row{
+			c.Seed, stateText(row), row.Step, c.Steps, floatText(row.Loss, 4), floatText(row.ValLoss, 4), rateText(row.TokensPerSecond), leftText(row),
+		})
+		for _, task := range tasks {
+			line = append(line, descent.text(chain{base: c.Index, task: task}))
+		}
 		t.AppendRow(line)
 	}
 	t.SetColumnConfigs(rightAligned("seed", "step", "of", "loss", "val loss", "tokens/s", "left"))
 	t.Render()
+	if len(tasks) > 0 {
+		s.writeFresh(out)
+		out.printf("\na task's column has the loss of its reference responses, in nats per token, once fine-tuning and evaluation are done\n")
+	}
 	out.printf("\n%s\n", s.countsText())
 	for _, row := range s.Rows {
 		if row.State == record.StateFailed {
@@ -135,20 +161,39 @@ func (s Status) Write(w io.Writer) error {
 
 // countsText is the state of the grid in one line.
 func (s Status) countsText() string {
-	words := []string{strconv.Itoa(len(s.Rows)-s.staleRows()) + " cells"}
-	for _, count := range s.Counts {
-		if count.Runs > 0 {
-			words = append(words, fmt.Sprintf("%d %s", count.Runs, count.State))
+	var parts []string
+	for _, of := range []struct {
+		kind  Kind
+		words string
+	}{{Pretrain, "cells"}, {Finetune, "fine-tunings"}, {Evaluate, "evaluations"}} {
+		if text := s.countOf(of.kind, of.words); text != "" {
+			parts = append(parts, text)
 		}
 	}
+	line := strings.Join(parts, "; ")
 	if n := s.staleRows(); n > 0 {
-		words = append(words, fmt.Sprintf("%d stale (not in this grid any more)", n))
+		line += fmt.Sprintf(", %d stale (not in this grid any more)", n)
 	}
-	line := strings.Join(words, ", ") + fmt.Sprintf("; %s of %s tokens", countText(s.TrainedTokens), countText(s.PlannedTokens))
+	line += fmt.Sprintf("; %s of %s tokens", countText(s.TrainedTokens), countText(s.PlannedTokens))
 	if s.TokensPerSecond > 0 {
 		line += fmt.Sprintf(", %s tokens/s, %s left", countText(int64(s.TokensPerSecond)), durationText(float64(s.SecondsLeft)))
 	}
 	return line
+}
+
+// countOf counts the cells of a kind in words; "" when there are none.
+func (s Status) countOf(kind Kind, words string) string {
+	total, text := 0, ""
+	for _, count := range s.Counts {
+		if count.Kind == kind && count.Runs > 0 {
+			total += count.Runs
+			text += fmt.Sprintf(", %d %s", count.Runs, count.State)
+		}
+	}
+	if total == 0 {
+		return ""
+	}
+	return strconv.Itoa(total) + " " + words + text
 }
 
 func (s Status) staleRows() int {

@@ -135,7 +135,7 @@ func advice(o torch.GraphOptions, free int64) string {
 
 // fill sets the weights. Those of another run or of Hugging Face are read by a model on the host.
 func (g *graph) fill(c config.Resolved) error {
-	if c.Init == "" {
+	if c.Weights() == "" {
 		return g.registry.Initialize(c.Seed)
 	}
 	m, err := model.New(c.Model, torch.Float32, nn.Inference)
@@ -143,7 +143,7 @@ func (g *graph) fill(c config.Resolved) error {
 		return err
 	}
 	defer m.Close()
-	if err := m.LoadWeights(c.Init); err != nil {
+	if err := m.LoadWeights(c.Weights()); err != nil {
 		return err
 	}
 	for _, p := range g.registry.Params() {

@@ -86,7 +86,7 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	parent, err := parentOf(c.Init)
+	parent, err := parentOf(c.Weights())
 	if err != nil {
 		return Plan{}, err
 	}

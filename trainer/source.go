@@ -111,7 +111,6 @@ func (t *text) validation() eval.Text {
 
 // exercises are the examples of a task.
 type exercises struct {
-	set       *task.Set
 	corpus    *task.Corpus
 	tokenizer *data.Tokenizer
 }
@@ -131,23 +130,17 @@ func openTask(c *config.Run) (*exercises, error) {
 	if e.tokenizer, err = parent.Tokenizer(); err != nil {
 		return nil, err
 	}
-	if e.set, err = task.Open(c.Data.Task); err != nil {
+	set, err := task.Open(c.Data.Task)
+	if err != nil {
 		return nil, err
 	}
-	e.corpus, err = e.set.Encode(e.tokenizer, shape.Context)
+	e.corpus, err = set.Encode(e.tokenizer, shape.Context)
 	return e, err
 }
 
 func (e *exercises) kind() string { return kindFinetune }
 
-// facts count the tokens that the loss is over. Both sides have one digest.
-func (e *exercises) facts() config.DataFacts {
-	train, test := e.corpus.Counted()
-	return config.DataFacts{
-		Vocab: e.tokenizer.Vocab(), TrainTokens: train, ValTokens: test, Examples: int64(len(e.set.Train())), TrainDigest: e.set.Digest(),
-		ValDigest: e.set.Digest(), TokenizerDigest: e.tokenizer.Digest(), Source: "task " + e.set.Name(), Task: e.set.Name(),
-	}
-}
+func (e *exercises) facts() config.DataFacts { return e.corpus.Facts() }
 
 // verify has nothing left to do: opening read all of it and compared its digests.
 func (e *exercises) verify(context.Context) error { return nil }

@@ -151,10 +151,10 @@ func (o choice) make(c config.Resolved) (Stepper, error) {
 		m.Close()
 		return nil, err
 	}
-	if c.Init == "" {
+	if c.Weights() == "" {
 		err = m.Initialize(c.Seed)
 	} else {
-		err = m.LoadWeights(c.Init)
+		err = m.LoadWeights(c.Weights())
 	}
 	if err != nil {
 		s.Close()

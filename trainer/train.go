@@ -102,7 +102,7 @@ func (t *training) resolve() error {
 	if t.config, err = c.Resolve(t.facts); err != nil {
 		return err
 	}
-	if t.parent, err = parentOf(c.Init); err != nil {
+	if t.parent, err = parentOf(c.Weights()); err != nil {
 		return err
 	}
 	t.console = newConsole(t.options.Console, t.options.TTY, t.config)

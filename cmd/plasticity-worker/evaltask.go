@@ -8,7 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"plasticity/cmd/internal/request"
@@ -55,8 +57,18 @@ type response struct {
 	Responses []string `json:"responses"`
 }
 
-// evalTask answers the test set of a task and scores the answers.
+// evalTask answers the test set of a task and scores the answers. A signal stops it; what is answered stays.
 func evalTask(ctx context.Context, r request.EvalTask, s streams) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	err := answerAndScore(ctx, r, s)
+	if err != nil && ctx.Err() != nil {
+		return record.Fail(record.Stopped, "stopped: what was answered is in %s; start it again to go on", filepath.Join(r.Out, responsesFile))
+	}
+	return err
+}
+
+func answerAndScore(ctx context.Context, r request.EvalTask, s streams) error {
 	set, err := task.Open(r.Task)
 	if err != nil {
 		return err
@@ -97,6 +109,11 @@ func evalTask(ctx context.Context, r request.EvalTask, s streams) error {
 	unchanged, err := metric.Write(record.OS(), r.Out, metric.Report{Model: e.Model, Tasks: []metric.Task{scores}})
 	if err != nil {
 		return err
+	}
+	if r.ID != "" {
+		if err := record.MarkDone(record.OS(), r.Out, r.ID); err != nil {
+			return err
+		}
 	}
 	if r.JSON {
 		return reply(s, request.Scored{Task: set.Name(), Out: r.Out, Unchanged: unchanged, Results: scores})

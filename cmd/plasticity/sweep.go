@@ -18,16 +18,17 @@ import (
 
 // sweepFlags name a grid and where its runs are.
 type sweepFlags struct {
-	grid, scale, root string
-	sets              []string
-	asJSON            bool
+	grid, scale, root, tasks string
+	sets                     []string
+	asJSON                   bool
 }
 
 func (f *sweepFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.grid, "grid", "g", "", "grid file (YAML)")
 	cmd.Flags().StringVar(&f.scale, "scale", "", "scale of the grid, such as smoke, laptop or paper (default the grid itself)")
 	cmd.Flags().StringVarP(&f.root, "out", "o", "runs", "folder of the runs; the grid gets OUT/NAME")
-	cmd.Flags().StringArrayVarP(&f.sets, "set", "s", nil, "key=value for every run, such as data.train=DIR; may be repeated")
+	cmd.Flags().StringVar(&f.tasks, "tasks", "data/tasks", "folder of the tasks that the grid fine-tunes on, TASKS/NAME each, made by data task")
+	cmd.Flags().StringArrayVarP(&f.sets, "set", "s", nil, "key=value for every base model, such as data.train=DIR; may be repeated")
 }
 
 func (f *sweepFlags) addJSON(cmd *cobra.Command) {
@@ -50,11 +51,11 @@ func (f *sweepFlags) plan(a *app, cmd *cobra.Command) (*sweeps.Plan, error) {
 	if err := cells[0].Run.CheckTrainable(); err != nil {
 		return nil, err
 	}
-	return sweeps.New(g, f.root, sweeps.ReadFacts())
+	return sweeps.New(g, f.root, f.tasks, sweeps.ReadFacts())
 }
 
 func newSweep(a *app) *cobra.Command {
-	return group("sweep", "Plan and run a grid of pretraining runs", `  plasticity sweep plan --grid sweeps/grids/weight-decay-quickstart.yaml
+	return group("sweep", "Plan and run a grid: pretraining, fine-tuning and evaluation", `  plasticity sweep plan --grid sweeps/grids/weight-decay-quickstart.yaml
   plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --scale laptop
   plasticity sweep status --grid sweeps/grids/weight-decay-quickstart.yaml`,
 		newSweepPlan(a), newSweepRun(a), newSweepStatus(a), newSweepBest(a), newSweepRetry(a), newSweepWatch(a))
@@ -183,9 +184,11 @@ type runFlags struct {
 func newSweepRun(a *app) *cobra.Command {
 	var flags runFlags
 	cmd := &cobra.Command{
-		Use: "run", Short: "Train every run of a grid that has not ended",
+		Use: "run", Short: "Train every run of a grid that has not ended, and evaluate",
 		Long: `Train every run of a grid that has not ended. Finished runs are never repeated; interrupted ones continue from their
-last checkpoint. The first SIGINT or SIGTERM lets the members save and stop (exit code 75), the second kills them.
+last checkpoint. A grid with fine-tunings goes on with them: each base model, trained once, and a never-pretrained one is
+fine-tuned on every task, and what came of it answers the test set; interrupted evaluations go on at their last answer.
+The first SIGINT or SIGTERM lets the members save and stop (exit code 75), the second kills them.
 Several processes may run the same grid: they share the runs between them.
 Before it starts, members train for a moment in every way to share the cores out; the way that ends the grid first is
 taken and kept in OUT/NAME/.sweep/cores.json. The first lines say what it reaches and when the grid ends, and the end is
@@ -242,9 +245,16 @@ func runSweep(a *app, cmd *cobra.Command, flags *runFlags) error {
 	return err
 }
 
-// member builds the command that trains a cell; sweeps starts it.
+// member builds the command that trains or evaluates a cell; sweeps starts it.
 func (a *app) member(grid string) sweeps.CommandFunc {
 	return func(_ context.Context, c sweeps.Cell, _ *os.File) (*exec.Cmd, error) {
+		if e := c.Evaluation; e != nil {
+			return a.workerCommand(request.CommandEvalTask, request.EvalTask{
+				ID: c.ID, Model: e.Model, Task: e.Task, Out: c.Dir, Samples: e.Samples, Limit: e.Problems, MaxTokens: e.MaxTokens,
+				Temperature: e.Temperature, RepetitionPenalty: e.RepetitionPenalty, Precision: e.Precision, Seed: e.Seed,
+				Threads: c.Threads, Quiet: true,
+			})
+		}
 		return a.workerCommand(request.CommandTrain, request.Train{
 			Config: c.ConfigFile, Out: c.Dir, Resume: "auto", Listen: c.Listen, Quiet: true, Grid: grid, Axes: c.Axes,
 		})

@@ -4,12 +4,14 @@ import (
 	"context"
 	"iter"
 
+	"plasticity/config"
 	"plasticity/data"
 )
 
 // Corpus is a task in tokens, for models of one context: what is trained on and what is measured. It is immutable.
 type Corpus struct {
 	set         *Set
+	tokenizer   *data.Tokenizer
 	train, test []tokens
 	bytes       float64 // of UTF-8 that a token of a test response stands for
 }
@@ -23,7 +25,7 @@ type tokens struct {
 // Encode tokenises both sides of the task for a context of so many tokens. A row has one token more than its inputs. The
 // error is a Failure that names the example.
 func (s *Set) Encode(tok *data.Tokenizer, context int) (*Corpus, error) {
-	c := &Corpus{set: s}
+	c := &Corpus{set: s, tokenizer: tok}
 	var err error
 	if c.train, err = encodeAll(tok, s.train, context); err != nil {
 		return nil, err
@@ -62,6 +64,16 @@ func (c *Corpus) BytesPerToken() float64 { return c.bytes }
 
 // Counted returns how many tokens of each side the loss is over.
 func (c *Corpus) Counted() (train, test int64) { return counted(c.train), counted(c.test) }
+
+// Facts is what a configuration needs to know of the task: its tokens are those that the loss is over, and both sides have
+// one digest.
+func (c *Corpus) Facts() config.DataFacts {
+	train, test := c.Counted()
+	return config.DataFacts{
+		Vocab: c.tokenizer.Vocab(), TrainTokens: train, ValTokens: test, Examples: int64(len(c.train)), TrainDigest: c.set.Digest(),
+		ValDigest: c.set.Digest(), TokenizerDigest: c.tokenizer.Digest(), Source: "task " + c.set.Name(), Task: c.set.Name(),
+	}
+}
 
 func counted(rows []tokens) int64 {
 	n := int64(0)

@@ -90,6 +90,7 @@ type EvalLoss struct {
 
 // EvalTask answers the problems of a task and scores the answers.
 type EvalTask struct {
+	ID                string  `json:"id,omitempty"` // under which the folder is marked as done; empty: it is not marked
 	Model             string  `json:"model"`
 	Task              string  `json:"task"` // folder
 	Out               string  `json:"out"`
