@@ -57,12 +57,16 @@ clean: ## remove what was built; runs, reports, data and the cache stay
 ##@ Use
 
 .PHONY: quickstart
-quickstart: build ## real text, a grid of weight decays, a report with Figure 1 (minutes)
+quickstart: build ## real text, a grid of weight decays, fine-tuned on three tasks, a report with Figures 1 to 3 (minutes)
 	@tools/quickstart.sh "$(SCALE)"
 
 .PHONY: exp-loss-vs-decay
 exp-loss-vs-decay: build ## Figure 1: loss against weight decay (SCALE=smoke|laptop|paper)
 	@tools/experiment.sh loss-vs-decay "$(SCALE)"
+
+.PHONY: exp-plasticity
+exp-plasticity: build ## Figures 2 and 3: the model after fine-tuning against weight decay (SCALE=smoke|laptop|paper)
+	@tools/experiment.sh plasticity "$(SCALE)"
 
 .PHONY: doctor
 doctor: build ## say what is installed, what is missing and how to get it

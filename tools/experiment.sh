@@ -18,6 +18,7 @@ if [[ $scale == paper ]]; then
   exit
 fi
 tools/prepare.sh sotu 512
+! grep -q '^finetune:' "$grid" || tools/tasks.sh arithmetic:1 choice4:1 judge:1 gosource:1
 mapfile -t companions < <(sed -nE "s/^  ($scale-[a-z0-9-]+):.*/\1/p" "$grid")
 for part in "$scale" "${companions[@]}"; do
   bin/plasticity sweep run --grid "$grid" --out "$runs" --scale "$part"

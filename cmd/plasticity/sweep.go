@@ -58,7 +58,7 @@ func newSweep(a *app) *cobra.Command {
 	return group("sweep", "Plan and run a grid: pretraining, fine-tuning and evaluation", `  plasticity sweep plan --grid sweeps/grids/weight-decay-quickstart.yaml
   plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --scale laptop
   plasticity sweep status --grid sweeps/grids/weight-decay-quickstart.yaml`,
-		newSweepPlan(a), newSweepRun(a), newSweepStatus(a), newSweepBest(a), newSweepRetry(a), newSweepWatch(a))
+		newSweepPlan(a), newSweepRun(a), newSweepStatus(a), newSweepBest(a), newSweepAnswers(a), newSweepRetry(a), newSweepWatch(a))
 }
 
 func newSweepPlan(a *app) *cobra.Command {
@@ -115,6 +115,41 @@ func newSweepBest(a *app) *cobra.Command {
 	}
 	flags.add(cmd)
 	flags.addJSON(cmd)
+	return cmd
+}
+
+func newSweepAnswers(a *app) *cobra.Command {
+	var flags sweepFlags
+	var task string
+	cmd := &cobra.Command{
+		Use: "answers", Short: "Show the answers of two fine-tuned models to one problem, side by side",
+		Long: `Show the answers of two fine-tuned models to one problem: the one whose base model has the best loss, and the one that is best
+after fine-tuning, both by the mean over seeds; where they are the same, it and the never-pretrained model. The problem is the first
+of the test set that one of them gets right and the other wrong.`,
+		Example: `  plasticity sweep answers --grid sweeps/grids/plasticity.yaml --task judge`,
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			plan, err := flags.plan(a, cmd)
+			if err != nil {
+				return err
+			}
+			status, err := plan.Status()
+			if err != nil {
+				return err
+			}
+			answers, err := status.Answers(task)
+			if err != nil {
+				return err
+			}
+			if flags.asJSON {
+				return a.printJSON(answers)
+			}
+			return answers.Write(a.out)
+		},
+	}
+	flags.add(cmd)
+	flags.addJSON(cmd)
+	cmd.Flags().StringVar(&task, "task", "", "name of the task (default: the first that has answers)")
 	return cmd
 }
 
