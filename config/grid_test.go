@@ -80,7 +80,7 @@ func TestLoadGrid_Full(t *testing.T) {
 			},
 		},
 		Evaluate: Evaluate{Samples: 4, Problems: 64, MaxTokens: 40, Temperature: 1, RepetitionPenalty: 1, Precision: "f32", Seed: 1},
-		Analyze: []string{"probes", "rank"}, Figures: []string{"loss-vs-decay"},
+		Analyze:  []string{"probes", "rank"}, Figures: []string{"loss-vs-decay"},
 	}
 	if diff := cmp.Diff(want, g, cmpopts.IgnoreUnexported(Grid{}, Axis{}, FinetuneEntry{})); diff != "" {
 		t.Error(diff)

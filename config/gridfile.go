@@ -42,8 +42,8 @@ type gridReader struct {
 	grid     Grid
 	reader   *reader
 	problems *problemList
-	sets     layer // of the grid
-	scaleSet layer // of the chosen scale
+	sets     layer   // of the grid
+	scaleSet layer   // of the chosen scale
 	recipes  []layer // what each fine-tuning sets
 }
 

@@ -10,7 +10,9 @@ import (
 	"plasticity/record"
 )
 
-func scaleKeys() []string { return []string{"base", "axes", "seeds", "set", "finetune", "evaluate", "figures"} }
+func scaleKeys() []string {
+	return []string{"base", "axes", "seeds", "set", "finetune", "evaluate", "figures"}
+}
 
 // scales notes the names of the scales and checks those that were not chosen, too: a grid is right or wrong as a whole.
 func (g *gridReader) scales(n *yaml.Node) {

@@ -268,4 +268,3 @@ func block(text string) string {
 	}
 	return strings.Join(lines, "\n")
 }
-

@@ -1,15 +1,21 @@
 // Package sweeps turns a grid into runs and carries them out: it plans the
-// cells, starts one process per run, restarts what was interrupted, never
+// cells, starts one process per cell, restarts what was interrupted, never
 // repeats what is finished, and says at any time how far the grid is.
 //
-// There is no database. The folders of the runs are the ledger: a cell is done
+// A cell is a base model, the fine-tuning of one on a task, or the evaluation
+// of what came of it. A cell starts when the one that it needs is done, so each
+// base model is trained once for all of its fine-tunings. Beside the base models a never-pretrained one goes through the
+// same fine-tunings.
+//
+// There is no database. The folders of the cells are the ledger: a cell is done
 // when its folder has a DONE that record accepts, failed when it has FAILED,
-// and everything else is derived from its journal, its checkpoints and the
-// locks that live processes hold. Killing anything at any moment therefore
-// loses no knowledge.
+// and everything else is derived from its journal, its checkpoints or answers
+// and the locks that live processes hold. Killing anything at any moment
+// therefore loses no knowledge.
 //
 //	runs/<grid>/
 //	  <run-id>/            one run (package record), logs/worker.log is its output
+//	    eval/<task>-<id>/  one evaluation: answers, samples, results.json
 //	  targets.json         Prometheus file discovery: the members that listen
 //	  .sweep/cells/        the config each member was started with
 //	  .sweep/claims/       one flock per cell: who works on it
@@ -18,7 +24,7 @@
 // # Use
 //
 //	grid, err := config.LoadGrid(file, scale, sets, env)
-//	plan, err := sweeps.New(grid, "runs", sweeps.ReadFacts())
+//	plan, err := sweeps.New(grid, "runs", "data/tasks", sweeps.ReadFacts())
 //	status, err := plan.Status()
 //	status.WritePlan(os.Stdout)                    // sweep plan
 //	status.Write(os.Stdout)                        // sweep status; json.Marshal(status) for --json
@@ -35,7 +41,8 @@
 // executor starts it itself, in its own process group, on a thread that lives
 // as long as the sweep, with the parent-death signal set. The command must be
 // the trainer itself and no shell around it. It trains Cell.ConfigFile into
-// Cell.Dir with resume "auto" and listens on Cell.Listen when that is not empty.
+// Cell.Dir with resume "auto" and listens on Cell.Listen when that is not empty; for a cell with an Evaluation it evaluates
+// into Cell.Dir and marks it done under Cell.ID.
 // That config is complete: environment variables of the config were applied when
 // the grid was loaded and must not be applied again over it, or every cell would
 // train the same thing; the runner notices and fails the cell. A member that listens writes its host:port into the file metrics.addr of its
@@ -50,6 +57,6 @@
 //
 // # Imports
 //
-// Pure Go. Of this module it imports config, data and record; never trainer,
-// torch or cgo.
+// Pure Go. Of this module it imports config, data, data/task and record; never
+// trainer, torch or cgo.
 package sweeps

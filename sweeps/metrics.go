@@ -41,7 +41,7 @@ func newSweepMetrics(plan *Plan) *sweepMetrics {
 		registry: prometheus.NewRegistry(),
 		runs: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "plasticity", Subsystem: "sweep", Name: "runs",
-			Help: "Runs of the grid by state.", ConstLabels: grid,
+			Help: "Runs and evaluations of the grid by state.", ConstLabels: grid,
 		}, []string{"state"}),
 		planned: gauge("planned_tokens", "Tokens that all runs of the grid train on together."),
 		trained: gauge("trained_tokens", "Tokens that the runs of the grid have been trained on."),

@@ -222,7 +222,7 @@ func TestMetrics_PassLint(t *testing.T) {
 		t.Errorf("lint: %v %v", problems, err)
 	}
 	want := `
-# HELP plasticity_sweep_runs Runs of the grid by state.
+# HELP plasticity_sweep_runs Runs and evaluations of the grid by state.
 # TYPE plasticity_sweep_runs gauge
 plasticity_sweep_runs{grid="scene",state="done"} 1
 plasticity_sweep_runs{grid="scene",state="failed"} 0

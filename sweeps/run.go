@@ -119,6 +119,8 @@ type Summary struct {
 	Seconds         record.Float `json:"seconds"`
 	TokensPerSecond record.Float `json:"tokens_per_second"`
 	Failures        []Failure    `json:"failures,omitempty"`
+
+	mixed bool // cells of several kinds, so that the speed says nothing of one
 }
 
 // Run carries out a plan on this machine and returns when every cell is done or
@@ -182,7 +184,7 @@ func (r *runner) allFailed(j *job) error {
 // text is the last line that a run prints.
 func (s Summary) text(now time.Time) string {
 	speed := countText(int64(s.TokensPerSecond)) + " tokens/s"
-	if at, ok := s.Sharing.speed(); ok {
+	if at, ok := s.Sharing.speed(); ok && !s.mixed {
 		speed += fmt.Sprintf(" (%s while it was measured)", countText(int64(at.TokensPerSecond)))
 	}
 	return fmt.Sprintf("grid %s: %d of %d cells done, %d failed, %d unfinished; %d starts, %d of them retries; %s tokens in %s, %s; ended %s",

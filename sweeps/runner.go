@@ -465,6 +465,7 @@ func (r *runner) trained() (tokens int64) {
 // summary counts what has become of the jobs.
 func (r *runner) summary() Summary {
 	s := Summary{Grid: r.plan.Name, Sharing: r.sharing, Cells: len(r.jobs), Starts: r.starts, Retries: r.retries}
+	s.mixed = len(r.plan.bases()) < len(r.jobs)
 	for _, j := range r.jobs {
 		switch j.phase {
 		case finished:

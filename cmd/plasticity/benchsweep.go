@@ -112,6 +112,7 @@ func (a *app) timePlacements(ctx context.Context, c config.Run, vocab int, flags
 	plan := &sweeps.Plan{Name: c.Name}
 	for i := range placements[0].Members {
 		plan.Cells = append(plan.Cells, sweeps.Cell{
+			Kind: sweeps.Pretrain, Needs: -1, Base: -1,
 			Index: i, Run: c, Facts: facts, Tokens: resolved.TokensPerStep, FLOPs: record.Float(full * float64(resolved.TokensPerStep)),
 		})
 	}
