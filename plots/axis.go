@@ -31,7 +31,7 @@ func niceTicks(low, high float64, about int) []tick {
 	digits := max(0, int(-math.Floor(math.Log10(step)+1e-9)))
 	var out []tick
 	for i := math.Ceil(low/step - 1e-9); i*step <= high+step*1e-9; i++ {
-		out = append(out, tick{i * step, minus(strconv.FormatFloat(i*step, 'f', digits, 64))})
+		out = append(out, tick{i * step, minus(strconv.FormatFloat(i*step+0, 'f', digits, 64))}) // −0 + 0 is 0
 	}
 	return out
 }
@@ -94,6 +94,55 @@ func (a decayAxis) minor() []float64 {
 		return nil
 	}
 	return out
+}
+
+// draw draws the axis at the lower edge of the frame, with its break and a mark at each of the decays.
+func (a decayAxis) draw(p *pen, f frame, decays []float64) {
+	style := line(p.axis, widthAxis)
+	y := f.Min.Y
+	if a.hasZero && len(decays) > 1 {
+		x := f.x(a.breakAt())
+		p.StrokeLine2(style, f.Min.X, y, x-2, y)
+		p.StrokeLine2(style, x+2, y, f.Max.X, y)
+		for _, at := range []vg.Length{x - 2, x + 2} {
+			p.StrokeLine2(style, at-1.6, y-3.6, at+1.6, y+3.6)
+		}
+	} else {
+		p.StrokeLine2(style, f.Min.X, y, f.Max.X, y)
+	}
+	for _, d := range a.minor() {
+		x := f.x(a.fraction(d))
+		p.StrokeLine2(line(p.axis, widthGrid), x, y, x, y-tickLength*0.5)
+	}
+	for _, d := range decays {
+		x := f.x(a.fraction(d))
+		p.StrokeLine2(style, x, y, x, y-tickLength)
+	}
+}
+
+// writeAlong writes a label at each decay, as many as fit; the wanted decays, zero, the largest and powers of ten come first.
+func (a decayAxis) writeAlong(p *pen, f frame, decays []float64, labels []string, s text.Style, y vg.Length, wanted []float64) {
+	centres, widths := make([]vg.Length, len(decays)), make([]vg.Length, len(decays))
+	var first []int
+	for i, d := range decays {
+		centres[i], widths[i] = f.x(a.fraction(d)), s.Width(labels[i])
+	}
+	for _, d := range wanted {
+		if i, found := slices.BinarySearch(decays, d); found {
+			first = append(first, i)
+		}
+	}
+	first = append(first, 0, len(decays)-1)
+	for i, d := range decays {
+		if d > 0 && math.Abs(math.Log10(d)-math.Round(math.Log10(d))) < 1e-9 {
+			first = append(first, i)
+		}
+	}
+	for i, show := range spread(centres, widths, first) {
+		if show {
+			p.write(s, centres[i], y, labels[i])
+		}
+	}
 }
 
 // frame is a data area with its vertical scale.

@@ -41,6 +41,14 @@ func number(v float64) string {
 	}
 }
 
+// decimal writes a small rate without an exponent: 0.0003.
+func decimal(v float64) string {
+	if math.Abs(v) >= 1e-7 && math.Abs(v) < 1e6 {
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return number(v)
+}
+
 // lambda writes a weight decay for people, with four digits that count; the CSV of points has all of them.
 func lambda(v float64) string { return number(rounded(v, 4)) }
 

@@ -70,3 +70,38 @@ func ExampleLossTable() {
 	// | llama2-s (0.17M parameters), 20 TPP | 0.1 | 2.1 | 2.5500 | 0.6353 | 2 |
 	// | llama2-s (0.17M parameters), 20 TPP | 1 | 0.21 | 2.8000 | 1.2706 | 2 |
 }
+
+// tunedOf makes fine-tuned runs on one task of the runs of runsOf, with the given response losses.
+func tunedOf(task string, losses map[float64][]float64) []plots.Record {
+	records := runsOf(losses)
+	for i := range records {
+		info := &records[i].Info
+		info.Parents, info.ID = []string{info.ID}, task+"-"+info.ID
+		info.Kind, info.Task, info.WeightDecay, info.LearningRate = "finetune", task, 0, 1e-3
+	}
+	return records
+}
+
+func ExamplePlasticityVsDecay() {
+	records := runsOf(map[float64][]float64{0.1: {2.549, 2.555, 2.545}, 0.3: {2.545, 2.550, 2.540}, 1: {2.574, 2.580, 2.571}})
+	records = append(records, tunedOf("arithmetic", map[float64][]float64{0.1: {0.65, 0.66, 0.64}, 0.3: {0.63, 0.64, 0.63}, 1: {0.60, 0.62, 0.60}})...)
+	set := plots.NewSet(records, nil)
+	fmt.Println(plots.PlasticityVsDecay(set).Notes[0])
+	finding := set.Downstream()[0]
+	fmt.Println(finding.Best, finding.LossOptimal.Than, finding.LossOptimal.Verdict, finding.NeverPretrained.Verdict)
+	// Output:
+	// no never-pretrained model: whether pretraining helps at all cannot be seen.
+	// 1 0.3 yes not measured
+}
+
+func ExampleLossVsPlasticity() {
+	records := runsOf(map[float64][]float64{0.1: {2.549, 2.555, 2.546}, 0.3: {2.545, 2.556, 2.540}, 1: {2.674, 2.680, 2.671}})
+	records = append(records, tunedOf("arithmetic", map[float64][]float64{0.1: {0.65, 0.66, 0.64}, 0.3: {0.63, 0.64, 0.62}, 1: {0.60, 0.62, 0.60}})...)
+	set := plots.NewSet(records, nil)
+	fmt.Println(plots.LossVsPlasticity(set).Title)
+	shown := set.Tradeoffs()[0]
+	fmt.Println(shown.EqualLoss[0].A, shown.EqualLoss[0].B, shown.Front, shown.Recommended, shown.Sure)
+	// Output:
+	// Validation loss of base models against results after fine-tuning
+	// 0.1 0.3 [0.3 1] 0.3 1
+}

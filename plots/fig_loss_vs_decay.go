@@ -59,7 +59,7 @@ func LossVsDecay(s *Set) Figure {
 // ofPretraining picks the settings of base models and counts the runs of other kinds.
 func ofPretraining(s *Set) (settings []*setting, others int) {
 	for _, g := range s.settings {
-		if kind := g.runs[0].Info.Kind; kind != "" && kind != "pretrain" {
+		if kind := g.runs[0].Info.Kind; kind != "" && kind != kindPretrain {
 			others += len(g.runs)
 			continue
 		}
@@ -99,24 +99,28 @@ func newLossPanel(series []*setting) lossPanel {
 	return p
 }
 
-// scale fits the vertical axis: all means and seeds, unless a few decays that damage training would flatten the rest; and
-// of wide intervals only so much that the means can still be told apart.
+// scale fits the vertical axis.
 func (l *lossPanel) scale(means, seeds, ends []float64) {
-	if len(means) == 0 {
-		l.low, l.high = 0, 1
-		return
+	times := 3.0
+	if len(l.series) > 1 {
+		times = 2
 	}
-	slices.Sort(means)
+	l.low, l.high, l.cut = fitLosses(means, seeds, ends, times)
+}
+
+// fitLosses fits a vertical axis to losses: all means and seeds, unless a few decays that damage training would flatten the rest, which are
+// those above so many times the span of the lower three quarters; and of wide intervals only so much that the means can still be told apart.
+func fitLosses(means, seeds, ends []float64, times float64) (axisLow, axisHigh float64, cut bool) {
+	if len(means) == 0 {
+		return 0, 1, false
+	}
+	means = slices.Sorted(slices.Values(means))
 	low := math.Min(means[0], slices.Min(seeds))
 	high := math.Max(means[len(means)-1], slices.Max(seeds))
 	if len(means) >= 4 {
 		upper := means[(3*len(means)-1)/4]
-		times := 3.0
-		if len(l.series) > 1 {
-			times = 2
-		}
 		if limit := means[0] + times*(upper-means[0]); upper > means[0] && high > limit {
-			high, l.cut = limit, true
+			high, cut = limit, true
 		}
 	}
 	span := math.Max(high-low, math.Max(1e-3*math.Abs(low), 1e-4))
@@ -125,7 +129,7 @@ func (l *lossPanel) scale(means, seeds, ends []float64) {
 		high = math.Max(high, math.Min(slices.Max(ends), high+0.3*span))
 	}
 	span = math.Max(high-low, span)
-	l.low, l.high = low-0.15*span, high+0.07*span
+	return low - 0.15*span, high + 0.07*span, cut
 }
 
 // lossSheet lays the panels out above the footer: two beside each other, or one a row when curves have labels at their ends.
@@ -164,7 +168,7 @@ func lossSheet(all []lossPanel, foot footer) sheet {
 			s := p.style(sizeLabel, false, p.muted, text.XCenter, text.YCenter)
 			p.write(s, width/2, top-heights[0]/2, "There are no pretraining runs to draw.")
 		}
-		foot.draw(p, margin, margin+footHeight, width-2*margin)
+		foot.draw(p, margin+footHeight, width-2*margin)
 	}}
 }
 
@@ -238,59 +242,27 @@ func (l lossPanel) decays() []float64 {
 
 // drawDecayAxis draws the horizontal axis with its break; every decay that was tried has a mark.
 func (l lossPanel) drawDecayAxis(p *pen, f frame) {
-	style := line(p.axis, widthAxis)
-	y := f.Min.Y
-	if l.axis.hasZero && len(l.decays()) > 1 {
-		x := f.x(l.axis.breakAt())
-		p.StrokeLine2(style, f.Min.X, y, x-2, y)
-		p.StrokeLine2(style, x+2, y, f.Max.X, y)
-		for _, at := range []vg.Length{x - 2, x + 2} {
-			p.StrokeLine2(style, at-1.6, y-3.6, at+1.6, y+3.6)
-		}
-	} else {
-		p.StrokeLine2(style, f.Min.X, y, f.Max.X, y)
-	}
-	for _, d := range l.axis.minor() {
-		x := f.x(l.axis.fraction(d))
-		p.StrokeLine2(line(p.axis, widthGrid), x, y, x, y-tickLength*0.5)
-	}
 	decays := l.decays()
+	l.axis.draw(p, f, decays)
 	labels := make([]string, len(decays))
 	for i, d := range decays {
 		labels[i] = lambda(d)
-		x := f.x(l.axis.fraction(d))
-		p.StrokeLine2(style, x, y, x, y-tickLength)
 	}
-	l.writeAlong(p, f, decays, labels, p.style(sizeTick, false, p.muted, text.XCenter, text.YTop), y-tickLength-2)
+	y := f.Min.Y - tickLength
+	l.axis.writeAlong(p, f, decays, labels, p.style(sizeTick, false, p.muted, text.XCenter, text.YTop), y-2, l.bestDecays())
 	s := p.style(sizeLabel, false, p.ink, text.XCenter, text.YTop)
-	p.write(s, (f.Min.X+f.Max.X)/2, y-tickLength-14, "weight decay λ")
+	p.write(s, (f.Min.X+f.Max.X)/2, y-14, "weight decay λ")
 }
 
-// writeAlong writes a label at each decay, as many as fit; the best decays and zero come first.
-func (l lossPanel) writeAlong(p *pen, f frame, decays []float64, labels []string, s text.Style, y vg.Length) {
-	centres, widths := make([]vg.Length, len(decays)), make([]vg.Length, len(decays))
-	var first []int
-	for i, d := range decays {
-		centres[i], widths[i] = f.x(l.axis.fraction(d)), s.Width(labels[i])
-	}
+// bestDecays lists the best decay of each setting.
+func (l lossPanel) bestDecays() []float64 {
+	var out []float64
 	for _, g := range l.series {
 		if at := g.best(); at >= 0 {
-			if i, found := slices.BinarySearch(decays, g.levels[at].decay); found {
-				first = append(first, i)
-			}
+			out = append(out, g.levels[at].decay)
 		}
 	}
-	first = append(first, 0, len(decays)-1)
-	for i, d := range decays {
-		if d > 0 && math.Abs(math.Log10(d)-math.Round(math.Log10(d))) < 1e-9 {
-			first = append(first, i)
-		}
-	}
-	for i, show := range spread(centres, widths, first) {
-		if show {
-			p.write(s, centres[i], y, labels[i])
-		}
-	}
+	return out
 }
 
 // drawTau writes AdamW's timescale above each decay, a row a setting, as a second axis.
@@ -315,7 +287,7 @@ func (l lossPanel) drawTau(p *pen, f frame) {
 			decays[i], labels[i] = level.decay, short(rounded(level.tau, 2))
 		}
 		if len(decays) > 0 {
-			l.writeAlong(p, f, decays, labels, style, y)
+			l.axis.writeAlong(p, f, decays, labels, style, y, l.bestDecays())
 		}
 	}
 }

@@ -125,7 +125,7 @@ func curveSheet(rows []curveRow, decays []float64, foot footer) sheet {
 		} else {
 			p.legend(decays, width-margin-legend+14, top-above)
 		}
-		foot.draw(p, margin, margin+footHeight, width-2*margin)
+		foot.draw(p, margin+footHeight, width-2*margin)
 	}}
 }
 

@@ -36,13 +36,24 @@ type sheet struct {
 }
 
 // Names lists the figures that Draw knows.
-func Names() []string { return []string{"loss-vs-decay", "training-curves"} }
+func Names() []string {
+	return []string{"loss-vs-decay", "plasticity-vs-decay", "loss-vs-plasticity", "training-curves"}
+}
+
+// aboutTuned tells whether a figure is about fine-tuned runs; without any a report leaves it out unless it is asked for.
+func aboutTuned(name string) bool {
+	return name == "plasticity-vs-decay" || name == "loss-vs-plasticity"
+}
 
 // Draw makes a figure by name. The error is a Failure with Usage for an unknown name.
 func Draw(name string, s *Set) (Figure, error) {
 	switch name {
 	case "loss-vs-decay":
 		return LossVsDecay(s), nil
+	case "plasticity-vs-decay":
+		return PlasticityVsDecay(s), nil
+	case "loss-vs-plasticity":
+		return LossVsPlasticity(s), nil
 	case "training-curves":
 		return TrainingCurves(s), nil
 	default:

@@ -35,9 +35,9 @@ func (f footer) height(p *pen, width vg.Length) vg.Length {
 	return sum
 }
 
-// draw sets the text below top.
-func (f footer) draw(p *pen, left, top, width vg.Length) {
+// draw sets the text below top, at the left margin.
+func (f footer) draw(p *pen, top, width vg.Length) {
 	for _, g := range f.paragraphs(p, width) {
-		top = p.setDown(g, left, top) - footerGap
+		top = p.setDown(g, margin, top) - footerGap
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"gonum.org/v1/plot/cmpimg"
@@ -15,6 +16,7 @@ import (
 // Goldens are drawn at the density of a screen, so that they stay small.
 const (
 	goldenDPI = 60
+	tunedDPI  = 46 // of the larger figures of fine-tuned runs
 	maxGolden = 60 << 10
 )
 
@@ -31,11 +33,20 @@ func goldenSets() map[string]*Set {
 	hundred.tpp, hundred.losses = 100, []fakeLevel{{0, 2.40}, {0.03, 2.393}, {0.1, 2.394}, {0.3, 2.41}, {1, 2.50}, {2, 2.60}}
 	decayed.noDecay = "[]"
 	decayed.losses = []fakeLevel{{0, 2.556}, {0.1, 2.555}, {0.3, 2.572}, {0.6, 2.623}, {1, 2.732}, {2, 3.184}, {3, 4.082}, {10, 5.708}}
+	bases := small().records(3)
+	tuned := append(slices.Clone(bases), tuning().of(bases)...)
+	single := small().records(1)
+	few := tuning()
+	few.tasks, few.rates, few.answers, few.fresh = few.tasks[:2], few.rates[:1], false, 0
+	partial := append(slices.Clone(single), few.of(single)...)
+	partial[6].State, partial[6].Cause = record.StateFailed, "exit code 76: the loss is not finite at step 12"
 	many := append(append(small().records(3), hundred.records(2)...), decayed.records(2)...)
 	return map[string]*Set{
 		"quickstart": NewSet(append(one, failed), nil),
 		"settings":   NewSet(many, nil),
 		"empty":      NewSet(nil, nil),
+		"tuned":      NewSet(tuned, nil),
+		"partial":    NewSet(partial, nil),
 	}
 }
 
@@ -43,8 +54,8 @@ func TestFigures_MatchGoldens(t *testing.T) {
 	t.Parallel()
 	for set, s := range goldenSets() {
 		for _, name := range Names() {
-			if set == "settings" && name == "training-curves" {
-				continue // its layout is the quickstart's, once a setting
+			if tuned, _ := s.Tuned(); set != "empty" && (tuned > 0) != aboutTuned(name) || set == "settings" && name == "training-curves" {
+				continue // the layout of curves is the quickstart's, once a setting
 			}
 			t.Run(set+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -61,7 +72,11 @@ func TestFigures_MatchGoldens(t *testing.T) {
 func checkGolden(t *testing.T, figure Figure, path string) {
 	t.Helper()
 	var got bytes.Buffer
-	if err := figure.png(&got, goldenDPI); err != nil {
+	dpi := goldenDPI
+	if aboutTuned(figure.Name) {
+		dpi = tunedDPI
+	}
+	if err := figure.png(&got, dpi); err != nil {
 		t.Fatal(err)
 	}
 	if got.Len() > maxGolden {
@@ -92,6 +107,7 @@ func checkGolden(t *testing.T, figure Figure, path string) {
 func TestFigures_SameBytesForAnyOrder(t *testing.T) {
 	t.Parallel()
 	records := small().records(2)
+	records = append(records, tuning().of(records)...)
 	backwards := make([]Record, len(records))
 	for i, r := range records {
 		backwards[len(records)-1-i] = r

@@ -37,8 +37,15 @@ type page struct {
 	SampleRun string
 	Runs      Table
 	MoreRuns  int
-	Problems  []string
-	Faults    []string
+
+	Downstream []TunedFinding
+	Tradeoffs  []Tradeoff
+	After      []pageDownstream // the two of them, a setting each, as they are read
+	TunedRuns  Table
+	MoreTuned  int
+
+	Problems []string
+	Faults   []string
 }
 
 // pageFigure is a figure with its picture inside the page.
@@ -78,6 +85,7 @@ func newPage(o ReportOptions, s *Set) *page {
 	if extra := len(p.Runs.Rows) - maxTableRows; extra > 0 {
 		p.Runs.Rows, p.MoreRuns = p.Runs.Rows[:maxTableRows], extra
 	}
+	p.addTuned(s)
 	p.addSamples(o, s)
 	for _, problem := range s.problems {
 		p.Problems = append(p.Problems, clean(problem.String(), 400))
@@ -85,6 +93,11 @@ func newPage(o ReportOptions, s *Set) *page {
 	for _, m := range s.members {
 		if !m.counts() {
 			p.Faults = append(p.Faults, m.name()+" "+m.fault)
+		}
+	}
+	for _, r := range s.tuned {
+		if !r.counts() {
+			p.Faults = append(p.Faults, r.name()+" "+r.fault)
 		}
 	}
 	return p
@@ -106,11 +119,10 @@ func title(s *Set) string {
 func measured(s *Set) string {
 	all, counted := s.Runs()
 	settings, _ := ofPretraining(s)
-	if all == 0 {
+	if tuned, _ := s.Tuned(); all+tuned == 0 {
 		return "There are no runs in this folder yet."
-	}
-	if len(settings) == 0 {
-		return plural(all, "run") + " found, but none of them is a pretraining run."
+	} else if len(settings) == 0 {
+		return plural(all+tuned, "run") + " found, but none of them is a pretraining run."
 	}
 	seeds := map[string]bool{}
 	decays := map[float64]bool{}
@@ -124,10 +136,10 @@ func measured(s *Set) string {
 	data := distinct(settings, func(i record.Info) string { return clean(i.DataSource, 120) })
 	return fmt.Sprintf("%s pretrained from scratch on %s, with %s and %s. Measured is the loss on held-out text at the end of training, "+
 		"in nats per token (lower is better). %d of %s finished with such a number. TPP is tokens per parameter.",
-		listed(models), data, plural(len(decays), "weight decay"), plural(len(seeds), "seed"), counted, plural(all, "run"))
+		listed(models), data, plural(len(decays), "weight decay"), plural(len(seeds), "seed"), counted, plural(all, "run")) + tunedMeasured(s)
 }
 
-// headline is the main finding: that of the setting with the most measured runs.
+// headline is the main finding: that of the setting with the most measured runs, among those that were fine-tuned if some were, and what fine-tuning its models showed.
 func (s *Set) headline() string {
 	settings, _ := ofPretraining(s)
 	runs := func(g *setting) int {
@@ -140,8 +152,17 @@ func (s *Set) headline() string {
 	if len(settings) == 0 {
 		return "Nothing has been measured yet."
 	}
+	tuned := slices.DeleteFunc(slices.Clone(settings), func(g *setting) bool { return s.downOf(g) == nil })
+	if len(tuned) > 0 {
+		settings = tuned // so that the two sentences are about the same models
+	}
 	main := slices.MaxFunc(settings, func(a, b *setting) int { return cmp.Compare(runs(a), runs(b)) })
-	f := main.finding()
+	return strings.TrimSpace(main.headline() + " " + s.downstreamHeadline(main))
+}
+
+// headline is the finding of one setting.
+func (s *setting) headline() string {
+	f := s.finding()
 	if math.IsNaN(float64(f.Best)) {
 		return f.Text
 	}

@@ -34,11 +34,17 @@ type ReportOptions struct {
 
 // Result is what Report wrote.
 type Result struct {
-	Page     string           `json:"page"`     // index.html
-	Headline string           `json:"headline"` // the main finding, in a sentence or two
-	Runs     int              `json:"runs"`
-	Counted  int              `json:"counted"` // finished, with a finite validation loss
-	Findings []Finding        `json:"findings"`
+	Page     string    `json:"page"`     // index.html
+	Headline string    `json:"headline"` // the main finding, in a sentence or two
+	Runs     int       `json:"runs"`     // of base models
+	Counted  int       `json:"counted"`  // finished, with a finite validation loss
+	Findings []Finding `json:"findings"`
+
+	Tuned        int            `json:"tuned"` // fine-tuned runs
+	TunedCounted int            `json:"tuned_counted"`
+	Downstream   []TunedFinding `json:"downstream"`
+	Tradeoffs    []Tradeoff     `json:"tradeoffs"`
+
 	Files    []string         `json:"files"` // below Out
 	Problems []record.Problem `json:"problems"`
 }
@@ -134,8 +140,9 @@ type builder struct {
 // build draws everything.
 func (b *builder) build(ctx context.Context) error {
 	names := b.options.Figures
+	tuned, _ := b.set.Tuned()
 	if len(names) == 0 {
-		names = Names()
+		names = slices.DeleteFunc(Names(), func(name string) bool { return tuned == 0 && aboutTuned(name) })
 	}
 	page := newPage(b.options, b.set)
 	for _, name := range names {
@@ -151,7 +158,11 @@ func (b *builder) build(ctx context.Context) error {
 		}
 		page.addFigure(figure, b.files["figures/"+name+".png"])
 	}
-	for _, table := range []Table{LossTable(b.set), RunTable(b.set)} {
+	tables := []Table{LossTable(b.set), RunTable(b.set)}
+	if tuned > 0 {
+		tables = append(tables, TunedTable(b.set), TunedRunTable(b.set))
+	}
+	for _, table := range tables {
 		if err := b.addTable(table); err != nil {
 			return err
 		}
@@ -197,8 +208,9 @@ func (b *builder) summarize(page *page) error {
 	all, counted := b.set.Runs()
 	b.result = Result{
 		Page: "index.html", Headline: page.Headline, Runs: all, Counted: counted,
-		Findings: b.set.Findings(), Problems: b.set.Problems(),
+		Findings: b.set.Findings(), Problems: b.set.Problems(), Downstream: page.Downstream, Tradeoffs: page.Tradeoffs,
 	}
+	b.result.Tuned, b.result.TunedCounted = b.set.Tuned()
 	for name := range b.files {
 		b.result.Files = append(b.result.Files, name)
 	}

@@ -194,7 +194,8 @@ func damaged() map[string]struct {
 		"data":         {change(6, func(r *Record) { r.Info.DataDigest, r.Info.ValDigest = "x", "y" }), "runs on different data"},
 		"same seed":    {change(12, func(r *Record) { r.Info.Seed = 1 }), "counted once"},
 		"zero info":    {[]Record{{Info: record.Info{ID: "a"}, State: record.StateDone}}, "has no validation loss"},
-		"finetuned":    {change(2, func(r *Record) { r.Info.Kind = "finetune" }), "2 runs of another kind"},
+		"finetuned":    {change(2, func(r *Record) { r.Info.Kind = "finetune" }), "2 never-pretrained runs without fine-tuned base models"},
+		"other kind":   {change(2, func(r *Record) { r.Info.Kind = "distill" }), "2 runs of another kind"},
 		"flat":         {change(12, func(r *Record) { v := record.Float(2.5); r.Metrics[len(r.Metrics)-1].ValLoss = &v }), ""},
 		"huge":         {change(2, func(r *Record) { v := record.Float(1e300); r.Metrics[len(r.Metrics)-1].ValLoss = &v }), ""},
 		"tiny decay":   {change(2, func(r *Record) { r.Info.WeightDecay = 1e-300 }), ""},
@@ -240,7 +241,7 @@ func TestFigures_DamagedRecordsDrawWithANote(t *testing.T) {
 // checkNobodyDropped compares the table of runs with what went in.
 func checkNobodyDropped(t *testing.T, s *Set, want int) {
 	t.Helper()
-	if got := len(RunTable(s).Rows); got != want {
+	if got := len(RunTable(s).Rows) + len(TunedRunTable(s).Rows); got != want {
 		t.Errorf("%d of %d runs are in the table", got, want)
 	}
 	for _, f := range s.Findings() {

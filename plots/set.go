@@ -25,13 +25,19 @@ type Record struct {
 	Cause   string // of a failure
 	Metrics []record.Metric
 	Config  []byte // config.resolved.yaml; empty when there is none
+	// Evaluations of a fine-tuned run's answers, in the order of their folders.
+	Evaluations []Evaluation
 }
 
 // Set is a collection of records, sorted into settings that can be compared.
 type Set struct {
 	settings []*setting
-	members  []*member
+	members  []*member // all but fine-tuned ones
+	tuned    []*tunedRun
+	down     []*downstream // in the order of settings
 	problems []record.Problem
+
+	unusedEvaluations int
 }
 
 // member is one run of a set with what was derived from it.
@@ -81,6 +87,11 @@ func read(run *record.Run) (Record, []record.Problem) {
 	if code, cause, failed := run.Failure(); failed {
 		r.Cause = fmt.Sprintf("exit code %d: %s", int(code), cause)
 	}
+	if isTuned(run.Info) {
+		var damaged []record.Problem
+		r.Evaluations, damaged = readEvaluations(run)
+		problems = append(problems, damaged...)
+	}
 	path := run.Path(record.ResolvedFile)
 	if r.Config, err = record.ReadFile(record.OS(), path, maxConfigBytes); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		problems = append(problems, record.Problem{Path: path, What: err.Error()})
@@ -103,15 +114,23 @@ func NewSet(records []Record, problems []record.Problem) *Set {
 	slices.SortFunc(records, func(a, b Record) int {
 		return cmp.Or(strings.Compare(a.Info.ID, b.Info.ID), rank(a.State)-rank(b.State), strings.Compare(a.Folder, b.Folder))
 	})
+	var tuned []*member
+	used := ""
 	for i, r := range records {
 		if i > 0 && r.Info.ID == records[i-1].Info.ID {
-			what := fmt.Sprintf("a second folder of run %s; %s is used", r.Info.ID, s.members[len(s.members)-1].Folder)
+			what := fmt.Sprintf("a second folder of run %s; %s is used", r.Info.ID, used)
 			s.problems = append(s.problems, record.Problem{Path: r.Folder, What: what})
 			continue
 		}
-		s.members = append(s.members, newMember(r))
+		used = r.Folder
+		if m := newMember(r); isTuned(r.Info) {
+			tuned = append(tuned, m)
+		} else {
+			s.members = append(s.members, m)
+		}
 	}
 	s.settings = sortIntoSettings(s.members)
+	s.sortTuned(tuned)
 	return s
 }
 
@@ -182,7 +201,7 @@ func (m *member) name() string {
 	return fmt.Sprintf("λ = %s seed %s (run %.8s)", lambda(m.decay()), m.seed, m.Info.ID)
 }
 
-// Runs returns how many runs the set has, and how many of them count: finished with a finite validation loss.
+// Runs returns how many runs the set has besides fine-tuned ones, and how many of them count: finished with a finite validation loss.
 func (s *Set) Runs() (all, counted int) {
 	for _, m := range s.members {
 		if m.counts() {

@@ -57,11 +57,7 @@ func ignored(name string) bool {
 
 // flatten lists what distinguishes a setting: the resolved configuration, then what only the record knows.
 func flatten(m *member) []field {
-	var fields []field
-	var top yaml.Node
-	if yaml.Unmarshal(m.Config, &top) == nil && len(top.Content) == 1 {
-		fields = walk(fields, "", top.Content[0])
-	}
+	fields := configFields(m)
 	i := m.Info
 	if len(fields) == 0 { // no configuration: what the grid says about the run is all there is
 		for _, a := range i.Axes {
@@ -77,6 +73,15 @@ func flatten(m *member) []field {
 		field{"data", i.DataDigest}, field{"validation data", i.ValDigest}, field{"tokenizer", i.TokenizerDigest},
 		field{"parents", strings.Join(i.Parents, " ")},
 	)
+}
+
+// configFields flattens the resolved configuration; empty when there is none that can be read.
+func configFields(m *member) []field {
+	var top yaml.Node
+	if yaml.Unmarshal(m.Config, &top) != nil || len(top.Content) != 1 {
+		return nil
+	}
+	return walk(nil, "", top.Content[0])
 }
 
 // walk adds the leaves below node. Aliases are not followed.

@@ -108,3 +108,8 @@ func line(c color.Color, width vg.Length) draw.LineStyle {
 func dashed(c color.Color, width vg.Length) draw.LineStyle {
 	return draw.LineStyle{Color: c, Width: width, Dashes: []vg.Length{2.2, 2.2}}
 }
+
+// dotted is a line of dots.
+func dotted(c color.Color, width vg.Length) draw.LineStyle {
+	return draw.LineStyle{Color: c, Width: width, Dashes: []vg.Length{1, 2}}
+}

@@ -42,6 +42,9 @@ same folder is replaced.`,
 				return a.printJSON(result)
 			}
 			a.say("%d of %d runs counted", result.Counted, result.Runs)
+			if result.Tuned > 0 {
+				a.say("%d of %d fine-tuned runs counted", result.TunedCounted, result.Tuned)
+			}
 			return a.print(result.Headline + "\n" + result.Page)
 		},
 	}

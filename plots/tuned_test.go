@@ -1,0 +1,324 @@
+package plots
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"plasticity/record"
+)
+
+// tunedSet is the set of base runs with their fine-tuned ones, after change.
+func tunedSet(seeds int, f fakeTuning, change func(bases, tuned []Record) []Record) *Set {
+	bases := small().records(seeds)
+	tuned := f.of(bases)
+	if change != nil {
+		return NewSet(change(bases, tuned), nil)
+	}
+	return NewSet(append(bases, tuned...), nil)
+}
+
+func TestSet_FineTunedRunsLeaveFigure1Alone(t *testing.T) {
+	t.Parallel()
+	bases := small().records(2)
+	alone, with := NewSet(bases, nil), NewSet(append(slices.Clone(bases), tuning().of(bases)...), nil)
+	of := func(s *Set) string {
+		var out bytes.Buffer
+		for _, f := range []Figure{LossVsDecay(s), TrainingCurves(s)} {
+			if err := errors.Join(f.SVG(&out), f.CSV(&out)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, table := range []Table{LossTable(s), RunTable(s)} {
+			if err := table.CSV(&out); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all, counted := s.Runs()
+		fmt.Fprint(&out, s.Findings(), all, counted)
+		return out.String()
+	}
+	if of(alone) != of(with) {
+		t.Error("figure 1, its tables, findings or counts are others with fine-tuned runs in the set")
+	}
+	if all, counted := with.Tuned(); all != (12+3)*8 || counted != all {
+		t.Errorf("%d of %d fine-tuned runs count", counted, all)
+	}
+}
+
+// twoByTwo are base runs at λ = 0.1 and 1 with seeds 1 and 2, each fine-tuned on tasks a and b at two rates, with losses worked by hand.
+func twoByTwo() []Record {
+	m := small()
+	m.losses = []fakeLevel{{0.1, 2.5}, {1, 2.6}}
+	bases := m.records(2)
+	f := tuning()
+	out := bases
+	for i, b := range bases { // decay 0.1 seeds 1 and 2, then decay 1
+		for j, task := range []string{"a", "b"} {
+			high := [][]float64{{1, 3}, {1.2, 3.2}, {0.5, 2}, {0.6, 2.4}}[i][j]
+			low := [][]float64{{0.8, 4}, {1.3, 4}, {0.7, 4}, {0.8, 4}}[i][j]
+			out = append(out, f.record(&b, b.Info, b.Info.Seed, task, 1e-3, high, true), f.record(&b, b.Info, b.Info.Seed, task, 3e-4, low, true))
+		}
+	}
+	return append(out, f.record(nil, bases[0].Info, 1, "a", 1e-3, 2, true), f.record(nil, bases[0].Info, 1, "b", 1e-3, 5, true))
+}
+
+func TestResults_ByHand(t *testing.T) {
+	t.Parallel()
+	s := NewSet(twoByTwo(), nil)
+	d := s.down[0]
+	loss := measure{name: responseLoss}
+	if got := d.recipes[d.fixed].label; got != "lr 0.001" { // its losses sum to 13.9, the others' to 19.6
+		t.Errorf("the fixed recipe is %s", got)
+	}
+	average := d.results(-1, loss, d.fixed)
+	near(t, "average at 0.1: (2 + 2.2) / 2", average.at(0.1).Mean, 2.1, 1e-12)
+	near(t, "average at 1: (1.25 + 1.5) / 2", average.at(1).Mean, 1.375, 1e-12)
+	near(t, "paired difference", difference(average.at(1), average.at(0.1)).Mean, -0.725, 1e-12)
+	near(t, "never pretrained", average.fresh.Mean, 3.5, 1e-12)
+	tuned := d.results(-1, loss, bestOfRecipes)
+	near(t, "best of recipes at 0.1: ((0.8 + 3) / 2 + (1.2 + 3.2) / 2) / 2", tuned.at(0.1).Mean, 2.05, 1e-12)
+	a := d.results(0, loss, bestOfRecipes)
+	near(t, "task a at 0.1: (0.8 + 1.2) / 2", a.at(0.1).Mean, 1, 1e-12)
+	f := d.finding(&average)
+	if f.Best != 1 || f.LossOptimal.Than != 0.1 || f.LossOptimal.Verdict != Yes || f.NeverPretrained.Verdict != Undecidable {
+		t.Errorf("%+v", f)
+	}
+	near(t, "interval of −0.75 and −0.7", float64(f.LossOptimal.Low), -0.725-12.7062047*0.025, 1e-6)
+}
+
+func TestResults_AverageNeedsEveryTask(t *testing.T) {
+	t.Parallel()
+	records := twoByTwo()
+	at := slices.IndexFunc(records, func(r Record) bool { return r.Info.Task == "b" && r.Info.Axes[0].Value == "0.001" })
+	records[at].State = record.StateFailed
+	d := NewSet(records, nil).down[0]
+	r := d.results(-1, measure{name: responseLoss}, d.fixed)
+	near(t, "only seed 2 at 0.1", r.at(0.1).Mean, 2.2, 1e-12)
+	if r.partial != 1 || len(r.at(0.1).faulty) != 1 || r.at(0.1).N != 1 {
+		t.Errorf("partial %d, %+v", r.partial, r.at(0.1))
+	}
+}
+
+// partialSets are sets in which something is missing, each with what the figures must say about it.
+func partialSets() map[string]struct {
+	set  *Set
+	says string
+} {
+	type c = struct {
+		set  *Set
+		says string
+	}
+	quiet := tuning()
+	quiet.answers = false
+	bare := tuning()
+	bare.fresh = 0
+	one := func(change func(r *Record)) func(bases, tuned []Record) []Record {
+		return func(bases, tuned []Record) []Record {
+			change(&tuned[0])
+			return append(bases, tuned...)
+		}
+	}
+	nan := record.Float(math.NaN())
+	return map[string]c{
+		"a few missing":  {tunedSet(3, tuning(), func(b, t []Record) []Record { return append(b, t[5:]...) }), "1 of 18 base runs lack a result on some task"},
+		"failed":         {tunedSet(3, tuning(), one(func(r *Record) { r.State, r.Cause = record.StateFailed, "out of memory" })), "1 of 168 fine-tuned runs not in the means"},
+		"diverged":       {tunedSet(2, tuning(), one(func(r *Record) { r.Metrics[1].ValLoss = &nan })), "diverged"},
+		"running":        {tunedSet(2, tuning(), one(func(r *Record) { r.State = record.StateRunning })), "not finished"},
+		"one seed":       {tunedSet(1, tuning(), nil), "one seed per weight decay"},
+		"no evaluations": {tunedSet(2, quiet, nil), "no answers were evaluated"},
+		"no fresh":       {tunedSet(2, bare, nil), "no never-pretrained model"},
+		"a recipe less":  {tunedSet(2, tuning(), one(func(r *Record) { r.State = record.StateStopped })), "some recipe is missing"},
+		"orphans":        {tunedSet(2, tuning(), func(b, t []Record) []Record { return append(b[2:], t...) }), "is no base run of this set"},
+		"failed base": {tunedSet(2, tuning(), func(b, t []Record) []Record {
+			b[0].State = record.StateFailed
+			return append(b, t...)
+		}), "was made from a base run that failed"},
+		"only tuned":   {tunedSet(2, tuning(), func(_, t []Record) []Record { return t }), "96 of 120 fine-tuned runs not in the means"},
+		"only fresh":   {tunedSet(2, tuning(), func(b, t []Record) []Record { return append(b, t[96:]...) }), "24 never-pretrained runs without fine-tuned base models"},
+		"other fresh":  {tunedSet(2, tuning(), func(b, t []Record) []Record { t[100].Info.TokenizerDigest = "other"; return append(b, t...) }), "1 never-pretrained run without"},
+		"other task":   {tunedSet(2, tuning(), one(func(r *Record) { r.Info.DataDigest = "other" })), "lack a result"},
+		"evaluations":  {tunedSet(2, tuning(), one(func(r *Record) { r.Evaluations = append(r.Evaluations, Evaluation{Problems: 10, Settings: "x"}) })), "1 further evaluation"},
+		"one decay":    {tunedSet(2, tuning(), func(b, t []Record) []Record { return append(b[:2], t[:16]...) }), ""},
+		"huge":         {tunedSet(2, tuning(), one(func(r *Record) { v := record.Float(1e300); r.Metrics[1].ValLoss = &v })), ""},
+		"equal losses": {tunedSet(2, tuning(), func(b, t []Record) []Record { return append(b, flat(t)...) }), ""},
+	}
+}
+
+// flat gives all runs the same loss.
+func flat(records []Record) []Record {
+	v := record.Float(1)
+	for _, r := range records {
+		r.Metrics[1].ValLoss = &v
+	}
+	return records
+}
+
+func TestTunedFigures_PartialSetsDrawWithANote(t *testing.T) {
+	t.Parallel()
+	for name, c := range partialSets() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, figure := range []Figure{PlasticityVsDecay(c.set), LossVsPlasticity(c.set)} {
+				var svg bytes.Buffer
+				if err := errors.Join(figure.SVG(&svg), figure.png(io.Discard, 30)); err != nil {
+					t.Fatal(err)
+				}
+				checkXML(t, svg.String())
+				if strings.Contains(svg.String(), `="NaN`) || strings.Contains(svg.String(), "Inf") {
+					t.Errorf("%s draws at NaN", figure.Name)
+				}
+				if notes := strings.Join(figure.Notes, "\n"); !strings.Contains(notes, c.says) {
+					t.Errorf("%s: the notes do not say %q: %s", figure.Name, c.says, notes)
+				}
+			}
+			for _, f := range c.set.Downstream() {
+				if strings.Contains(f.Text, "NaN") || strings.Contains(f.Text, "  ") || f.Text == "" {
+					t.Errorf("finding %q", f.Text)
+				}
+			}
+			for _, f := range c.set.Tradeoffs() {
+				if strings.Contains(f.Text, "NaN") || strings.Contains(f.Text, "  ") {
+					t.Errorf("trade-off %q", f.Text)
+				}
+			}
+			if got, all := len(TunedRunTable(c.set).Rows), len(c.set.tuned); got != all {
+				t.Errorf("%d of %d fine-tuned runs are in the table", got, all)
+			}
+		})
+	}
+}
+
+func TestParseEvaluation_AsMetricWritesIt(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "eval", "metric", "testdata", "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, about, err := parseEvaluation(text, "arithmetic")
+	if err != nil || !about || e.Problems != 5 || e.Samples != 4 || e.Scores["pass@4"] != 0.8 || e.Scores["orm"] != 0.175 || len(e.Scores) != 6 {
+		t.Errorf("%+v, %v, %v", e, about, err)
+	}
+	if !strings.Contains(e.Settings, "answers numbers") || !strings.HasPrefix(e.Settings, "5 problems, 4 samples") {
+		t.Errorf("settings %q", e.Settings)
+	}
+	if _, about, err := parseEvaluation(text, "judge"); about || err != nil {
+		t.Errorf("another task: %v, %v", about, err)
+	}
+	for _, bad := range []string{
+		"", "{", "[]", "null", `{"results":1}`, `{"results":{"arithmetic":{}}}`, `{"results":{"arithmetic":{"n":5,"samples":4,"greedy":1.5}}}`,
+		`{"results":{"arithmetic":{"n":5,"samples":4,"greedy":"NaN"}}}`, `{"results":{"arithmetic":{"n":-1,"samples":4}}}`,
+	} {
+		if _, _, err := parseEvaluation([]byte(bad), "arithmetic"); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
+func TestChooseEvaluations_TheMostAnswers(t *testing.T) {
+	t.Parallel()
+	records := twoByTwo()
+	for i := range records {
+		if r := &records[i]; r.Info.Task == "a" {
+			score := func(v float64) map[string]float64 { return map[string]float64{"greedy": v} }
+			r.Evaluations = []Evaluation{
+				{Folder: "many", Problems: 100, Samples: 16, Settings: "many", Scores: score(0.5)},
+				{Folder: "quick", Problems: 100, Samples: 1, Settings: "quick", Scores: score(0.9)},
+			}
+		}
+	}
+	s := NewSet(records, nil)
+	r := s.down[0].results(0, measure{name: "greedy", higher: true}, s.down[0].fixed)
+	near(t, "greedy", r.at(1).Mean, 0.5, 1e-12)
+	if s.unusedEvaluations != 9 {
+		t.Errorf("%d evaluations are said not to be used", s.unusedEvaluations)
+	}
+}
+
+// saveEvaluation writes results.json into a run folder.
+func saveEvaluation(t *testing.T, root string, r Record, text string) {
+	t.Helper()
+	writeFile(t, filepath.Join(root, r.Folder, record.EvalDir, "default", resultsFile), text)
+}
+
+func TestReport_FineTunedOnDisk(t *testing.T) {
+	t.Parallel()
+	root, out := t.TempDir(), filepath.Join(t.TempDir(), "report")
+	bases := small().records(2)
+	f := tuning()
+	f.tasks, f.rates = f.tasks[:2], f.rates[:1]
+	tuned := f.of(bases)
+	for i, r := range append(slices.Clone(bases), tuned...) {
+		save(t, root, r)
+		switch {
+		case r.Info.Task != "arithmetic":
+		case i == len(bases):
+			saveEvaluation(t, root, r, `{"results":`)
+		default:
+			saveEvaluation(t, root, r, `{"results":{"arithmetic":{"alias":"arithmetic","greedy":0.25,"greedy_ci95":[0,1],"pass@4":0.5,"n":50,"samples":4}},
+				"configs":{"arithmetic":{"model":"`+r.Info.ID+`","temperature":1,"seed":3}}}`)
+		}
+	}
+	result, err := Report(t.Context(), ReportOptions{Runs: root, Out: out, dpi: pngDPI})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Runs != 12 || result.Tuned != len(tuned) || result.TunedCounted != len(tuned) || len(result.Problems) != 1 || len(result.Tradeoffs) != 1 {
+		t.Errorf("%d runs, %d of %d fine-tuned, problems %v", result.Runs, result.TunedCounted, result.Tuned, result.Problems)
+	}
+	if !strings.Contains(result.Headline, "Best weight decay: λ = 0.3") || !strings.Contains(result.Headline, "After fine-tuning, λ = 1") {
+		t.Errorf("headline %q", result.Headline)
+	}
+	page := regexp.MustCompile(`base64,[^"]*`).ReplaceAllString(readFile(t, filepath.Join(out, "index.html")), "")
+	for _, want := range []string{"After fine-tuning: llama2-s", "greedy accuracy", "never pretrained", tuned[3].Info.ID, "is not the results of an evaluation"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	for _, never := range []string{"NaN", "ZgotmplZ", root} {
+		if strings.Contains(page, never) {
+			t.Errorf("the page has %q", never)
+		}
+	}
+	for _, name := range []string{"figures/plasticity-vs-decay", "figures/loss-vs-plasticity"} {
+		checkForms(t, filepath.Join(out, name))
+	}
+	for _, name := range []string{"tables/fine-tuned-per-decay.csv", "tables/fine-tuned-runs.tex", "report.json"} {
+		if text := readFile(t, filepath.Join(out, name)); !strings.Contains(text, tuned[0].Info.ID) {
+			t.Errorf("%s does not name run %s", name, tuned[0].Info.ID)
+		}
+	}
+}
+
+func TestReport_FineTunedIsQuick(t *testing.T) {
+	t.Parallel()
+	if testing.Short() || underRace {
+		t.Skip("measures time: not under the race detector, and not in short runs")
+	}
+	root := t.TempDir()
+	m := small()
+	m.losses = append(m.losses, fakeLevel{0.03, 2.55}, fakeLevel{0.6, 2.55})
+	bases := m.records(3)
+	for _, r := range append(slices.Clone(bases), tuning().of(bases)[:90]...) {
+		save(t, root, r)
+	}
+	began := time.Now()
+	result, err := Report(t.Context(), ReportOptions{Runs: root, Out: filepath.Join(t.TempDir(), "report")})
+	if err != nil || result.Tuned != 90 {
+		t.Fatalf("%d runs, %v", result.Tuned, err)
+	}
+	took := time.Since(began)
+	t.Logf("a report on %d base and %d fine-tuned runs took %.1f s", result.Runs, result.Tuned, took.Seconds())
+	if took > 12*time.Second { // 2 s on a machine of one's own
+		t.Errorf("it took %v", took)
+	}
+}
