@@ -2,6 +2,7 @@ package plots
 
 import (
 	"fmt"
+	"image/color"
 	"math"
 	"slices"
 	"strconv"
@@ -58,7 +59,7 @@ func tradeoffCaption(all []*tradeoff) string {
 		"Equal base loss: the 95 % interval of the difference paired by seed contains zero; intervals are not corrected for the number of pairs.",
 	}
 	if slices.ContainsFunc(all, func(t *tradeoff) bool { return newRange(t).cut }) {
-		parts = append(parts, "Points beyond an axis stand at its edge.")
+		parts = append(parts, "Triangles at an edge: points beyond the axis.")
 	}
 	return strings.Join(append(parts, tunedProvenance(drawn)...), " ")
 }
@@ -146,35 +147,66 @@ type tradeRange struct {
 
 // newRange fits the axes to the base runs, without those that a decay has ruined.
 func newRange(t *tradeoff) tradeRange {
-	const times = 12 // of the span of the lower three quarters: losses beyond it would flatten the rest
-	var r tradeRange
 	var x, y []float64
 	for _, p := range t.points {
 		x, y = append(x, p.loss), append(y, p.after)
 	}
+	return fitPoints(x, y, levelMeans(t.loss), levelMeans(t.after))
+}
+
+// meanRange fits the axes to the means, with room for their labels.
+func meanRange(t *tradeoff) tradeRange {
+	x, y := levelMeans(t.loss), levelMeans(t.after)
+	r := fitPoints(x, y, x, y)
+	padX, padY := 0.06*(r.highX-r.lowX), 0.07*(r.highY-r.lowY)
+	r.highX, r.highY = r.highX+padX, r.highY+padY
+	return r
+}
+
+func fitPoints(x, y, meansX, meansY []float64) tradeRange {
+	var r tradeRange
 	var cutX, cutY bool
-	r.lowX, r.highX, cutX = fitLosses(levelMeans(t.loss), x, nil, times)
-	r.lowY, r.highY, cutY = fitLosses(levelMeans(t.after), y, nil, times)
+	r.lowX, r.highX, cutX = fitInside(x, meansX)
+	r.lowY, r.highY, cutY = fitInside(y, meansY)
 	r.cut = cutX || cutY
 	return r
 }
 
-// meanRange fits the axes to the means.
-func meanRange(t *tradeoff) tradeRange {
-	const times = 12
-	var r tradeRange
-	x, y := levelMeans(t.loss), levelMeans(t.after)
-	r.lowX, r.highX, _ = fitLosses(x, x, nil, times)
-	r.lowY, r.highY, _ = fitLosses(y, y, nil, times)
-	padX, padY := 0.06*(r.highX-r.lowX), 0.07*(r.highY-r.lowY)
-	r.highX, r.highY = r.highX+padX, r.highY+padY
-	return r
+// fitInside fits an axis to the values that do not lie beyond the means by many times the span of their lower three quarters.
+func fitInside(values, means []float64) (low, high float64, cut bool) {
+	const times = 8
+	means = slices.Sorted(slices.Values(means))
+	limit := math.Inf(1)
+	if n := len(means); n >= 4 {
+		if upper := means[(3*n-1)/4]; upper > means[0] {
+			limit = means[0] + times*(upper-means[0])
+		}
+	}
+	inside := slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return v > limit })
+	low, high, _ = fitLosses(inside, inside, nil, math.Inf(1))
+	return low, high, len(inside) < len(values)
 }
 
 // place puts a point into the frame, at its edge if it lies beyond.
 func (r tradeRange) place(f frame, x, y float64) vg.Point {
 	at := math.Min(math.Max((x-r.lowX)/(r.highX-r.lowX), 0), 1)
 	return vg.Point{X: f.x(at), Y: f.y(math.Min(math.Max(y, r.lowY), r.highY))}
+}
+
+// beyond tells whether a point lies outside.
+func (r tradeRange) beyond(x, y float64) bool { return x > r.highX || y > r.highY }
+
+// mark draws a point: a disc, or at the edge a triangle that points to where it lies.
+func (r tradeRange) mark(p *pen, f frame, x, y float64, radius vg.Length, c color.NRGBA) {
+	at := r.place(f, x, y)
+	switch {
+	case x > r.highX:
+		p.FillPolygon(c, []vg.Point{{X: at.X - radius, Y: at.Y - radius}, {X: at.X + radius, Y: at.Y}, {X: at.X - radius, Y: at.Y + radius}})
+	case y > r.highY:
+		p.upward(at.X, at.Y, radius, c)
+	default:
+		p.disc(at.X, at.Y, radius, c)
+	}
 }
 
 // axes draws grid, horizontal axis and the names of both.
@@ -210,13 +242,11 @@ func (t *tradeoff) drawRuns(p *pen, box vg.Rectangle) {
 	r.axes(p, f)
 	decays := t.decays()
 	for _, point := range t.points {
-		at := r.place(f, point.loss, point.after)
-		p.dot(at.X, at.Y, radiusSeed, p.over(p.decayColour(decays, point.base.decay()), 0.6))
+		r.mark(p, f, point.loss, point.after, radiusSeed, p.over(p.decayColour(decays, point.base.decay()), 0.6))
 	}
 	for i := range slices.Backward(t.loss) {
 		if t.loss[i].N > 1 {
-			at := r.place(f, t.loss[i].Mean, t.after[i].Mean)
-			p.disc(at.X, at.Y, radiusMean, p.decayColour(decays, t.loss[i].decay))
+			r.mark(p, f, t.loss[i].Mean, t.after[i].Mean, radiusMean, p.decayColour(decays, t.loss[i].decay))
 		}
 	}
 }
@@ -265,7 +295,7 @@ func (t *tradeoff) drawOptima(p *pen, box vg.Rectangle) {
 }
 
 // bar fills a bar and writes its value above it.
-func (p *pen) bar(f frame, x, half vg.Length, v float64, c interface{ RGBA() (r, g, b, a uint32) }) {
+func (p *pen) bar(f frame, x, half vg.Length, v float64, c color.NRGBA) {
 	if v <= 0 {
 		return
 	}
@@ -299,8 +329,8 @@ func (t *tradeoff) drawFront(p *pen, box vg.Rectangle) {
 	for i := range t.loss {
 		at := r.place(f, t.loss[i].Mean, t.after[i].Mean)
 		c := p.decayColour(decays, t.loss[i].decay)
-		p.disc(at.X, at.Y, radiusMean, c)
-		if !onFront[i] {
+		r.mark(p, f, t.loss[i].Mean, t.after[i].Mean, radiusMean, c)
+		if !onFront[i] && !r.beyond(t.loss[i].Mean, t.after[i].Mean) {
 			p.dot(at.X, at.Y, radiusMean-1, p.paper)
 		}
 		around := radiusMean + 0.5

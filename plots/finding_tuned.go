@@ -211,7 +211,11 @@ func againstCommon(r *results, best *level, f *TunedFinding) string {
 
 // againstFresh says whether pretraining helps. It asks it of the loss-optimal decay, which was not picked by these results.
 func (d *downstream) againstFresh(r *results, f *TunedFinding) string {
-	if r.fresh.N == 0 {
+	switch {
+	case r.fresh.N > 0:
+	case r.task != "":
+		return "" // the average says it
+	default:
 		return "Whether pretraining helps is not known: there is no never-pretrained model."
 	}
 	lowest := d.lossOptimal()
