@@ -394,8 +394,9 @@ typedef struct tgo_graph_update {
   int64_t step;     /* 1 for the first update */
 } tgo_graph_update;
 
-/* Starts a step of sequences × context tokens, ids in [0, vocab), targets in [−1, vocab), and
- * returns before it is done. At most two steps may be on their way. */
+/* Starts a step of sequences × context tokens, ids in [0, vocab), targets in [−1, vocab), −1 where
+ * none counts, and returns before it is done. Its loss is the mean over those that count, of which
+ * there must be one. At most two steps may be on their way. */
 TGO_API tgo_status tgo_graph_launch(tgo_graph* graph, const int32_t* ids, const int32_t* targets,
                                     int64_t count, tgo_graph_update update) TGO_NOEXCEPT;
 
@@ -407,7 +408,8 @@ typedef struct tgo_graph_result {
 /* Waits for the oldest step on its way. */
 TGO_API tgo_status tgo_graph_wait(tgo_graph* graph, tgo_graph_result* out) TGO_NOEXCEPT;
 
-/* Summed cross-entropy of at most micro_sequences × context tokens with the current weights. */
+/* Summed cross-entropy of at most micro_sequences × context tokens with the current weights, over
+ * the targets that count. */
 TGO_API tgo_status tgo_graph_loss(tgo_graph* graph, const int32_t* ids, const int32_t* targets,
                                   int64_t count, double* out) TGO_NOEXCEPT;
 

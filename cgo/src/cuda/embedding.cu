@@ -24,6 +24,7 @@ template <int W>
 __global__ void embed_backward_kernel(const float* dx, const int32_t* ids, const int32_t* order,
                                       float* dtable, int64_t rows, int64_t width) {
   const int64_t first = blockIdx.x;
+  if (order[first] < 0) return;  // left out
   const int32_t id = ids[order[first]];
   if (first > 0 && ids[order[first - 1]] == id) return;  // not the head of a stretch
   const int64_t c = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * W;

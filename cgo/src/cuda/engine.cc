@@ -18,6 +18,7 @@
 
 #include "engine.hh"
 #include "event.hh"
+#include "staging.hh"
 #include "step.hh"
 
 namespace tgo::cuda {
@@ -63,29 +64,6 @@ struct Staging {
   int32_t* order(uint8_t* base) const { return targets(base) + tokens; }
 };
 
-// Refuses an id that is not in [low, high), and copies.
-void copy_ids(const int32_t* from, int32_t* to, int64_t count, int32_t low, int32_t high) {
-  for (int64_t i = 0; i < count; i++) {
-    TORCH_CHECK(from[i] >= low && from[i] < high, "id ", from[i], " at position ", i, " is not in ",
-                low, " … ", high - 1);
-    to[i] = from[i];
-  }
-}
-
-// Sorts the rows 0 … count by their id, equal ids in the order of rows. `starts` is scratch.
-void sort_rows(const int32_t* ids, int32_t* order, int64_t count, std::vector<int32_t>& starts) {
-  std::fill(starts.begin(), starts.end(), 0);
-  for (int64_t i = 0; i < count; i++) {
-    starts[static_cast<size_t>(ids[i]) + 1]++;
-  }
-  for (size_t id = 1; id < starts.size(); id++) {
-    starts[id] += starts[id - 1];
-  }
-  for (int64_t i = 0; i < count; i++) {
-    order[starts[static_cast<size_t>(ids[i])]++] = static_cast<int32_t>(i);
-  }
-}
-
 std::vector<Tile> tiles_of(const tgo_segment* segments, int64_t count, int64_t parameters) {
   std::vector<Tile> tiles;
   for (int64_t i = 0; i < count; i++) {
@@ -117,6 +95,10 @@ class Steps : public Engine {
   void update_weights();
   void warm_up();
   void capture();
+  // Sequences of the micro-batch that begins with this one.
+  int64_t sequences_from(int64_t first) const {
+    return std::min<int64_t>(options_.micro_sequences, options_.sequences - first);
+  }
   Tokens tokens_at(int64_t first, int64_t sequences) const;
   void forget_stop();
 
@@ -187,30 +169,32 @@ Tokens Steps::tokens_at(int64_t first, int64_t sequences) const {
   uint8_t* base = device_staging_.mutable_data_ptr<uint8_t>();
   const int64_t row = first * options_.context;
   return {staging_.ids(base) + row, staging_.targets(base) + row, staging_.order(base) + row,
-          sequences};
+          &staging_.update(base)->inverse_divisor, sequences};
 }
 
 void Steps::stage(Slot& slot, const int32_t* ids, const int32_t* targets, tgo_graph_update update) {
   uint8_t* base = slot.staging.get();
   copy_ids(ids, staging_.ids(base), staging_.tokens, 0, options_.vocab);
-  copy_ids(targets, staging_.targets(base), staging_.tokens, -1, options_.vocab);
-  const int64_t pass = int64_t{options_.micro_sequences} * options_.context;
-  for (int64_t from = 0; from < staging_.tokens; from += pass) {
-    sort_rows(ids + from, staging_.order(base) + from, std::min(pass, staging_.tokens - from),
-              starts_);
+  const int64_t counted =
+      copy_ids(targets, staging_.targets(base), staging_.tokens, -1, options_.vocab);
+  TORCH_CHECK(counted > 0, "none of the ", staging_.tokens, " targets of the step counts");
+  for (int64_t first = 0; first < options_.sequences; first += options_.micro_sequences) {
+    const int64_t from = first * options_.context;
+    sort_rows(ids + from, targets + from, sequences_from(first), options_.context,
+              staging_.order(base) + from, starts_);
   }
   const auto step = static_cast<double>(update.step);
-  *staging_.update(base) = {update.lr, update.decay,
-                            update.lr / (1.0 - std::pow(options_.beta1, step)),
-                            1.0 / std::sqrt(1.0 - std::pow(options_.beta2, step))};
+  *staging_.update(base) = {
+      update.lr, update.decay, update.lr / (1.0 - std::pow(options_.beta1, step)),
+      1.0 / std::sqrt(1.0 - std::pow(options_.beta2, step)), 1.0 / static_cast<double>(counted)};
 }
 
 // Everything that a step does on the device, from staged ids to updated weights.
 void Steps::run() {
   double* losses = losses_.mutable_data_ptr<double>();
   for (int64_t first = 0; first < options_.sequences; first += options_.micro_sequences) {
-    const int64_t n = std::min<int64_t>(options_.micro_sequences, options_.sequences - first);
-    pass_->train(tokens_at(first, n), losses + first * options_.context, first == 0);
+    pass_->train(tokens_at(first, sequences_from(first)), losses + first * options_.context,
+                 first == 0);
   }
   update_weights();
 }
@@ -222,13 +206,12 @@ void Steps::update_weights() {
   auto* norm_parts = norm_parts_.mutable_data_ptr<double>();
   auto* decision = reinterpret_cast<Decision*>(decision_.mutable_data_ptr());
   const float* grads = state_.grads.const_data_ptr<float>();
+  const auto* update = reinterpret_cast<const Update*>(device_staging_.const_data_ptr());
   sums(losses_.const_data_ptr<double>(), staging_.tokens, loss_parts, stream);
   square_sums(grads, parameters, norm_parts, stream);
-  decide(loss_parts, norm_parts, 1.0 / static_cast<double>(pass_->divisor()), options_.clip_norm,
-         decision, stream);
+  decide(loss_parts, norm_parts, update, options_.clip_norm, decision, stream);
   const AdamW o{static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
                 static_cast<float>(options_.eps)};
-  const auto* update = reinterpret_cast<const Update*>(device_staging_.const_data_ptr());
   adamw(o, reinterpret_cast<const Tile*>(tiles_.const_data_ptr()), tile_count_, update, decision,
         state_.params.mutable_data_ptr<float>(), grads, state_.m.mutable_data_ptr<float>(),
         state_.v.mutable_data_ptr<float>(),

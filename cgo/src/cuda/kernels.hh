@@ -24,7 +24,8 @@ using bf16 = __nv_bfloat16;
 // x[n] = table[ids[n]], and h = bf16(x) unless null. An id is below the table's height.
 void embed(const float* table, const int32_t* ids, float* x, bf16* h, int64_t rows, int64_t width,
            cudaStream_t stream);
-// dtable[ids[n]] += dx[n] for rows in the order `order`, in which equal ids are neighbours.
+// dtable[ids[n]] += dx[n] for rows in the order `order`, in which equal ids are neighbours. Rows
+// that are left out have −1 at its end.
 void embed_backward(const float* dx, const int32_t* ids, const int32_t* order, float* dtable,
                     int64_t rows, int64_t width, cudaStream_t stream);
 
@@ -105,12 +106,12 @@ void swiglu_backward(bf16* gate_up, bf16* dact, bool again, int64_t rows, int64_
 // ---- loss.cu --------------------------------------------------------------------------------
 
 struct CrossEntropy {
-  float z_loss, inverse_divisor;
-  bool grad;  // whether logits become their gradient
+  float z_loss;
+  const double* inverse_divisor;  // in device memory; null: logits stay as they are
 };
 
-// losses[n] = lse − logit[target] + z · lse², 0 when the target is negative; with grad, logits [N,
-// V] become (softmax · (1 + 2 z · lse) − onehot) · inverse_divisor.
+// losses[n] = lse − logit[target] + z · lse², 0 when the target is negative; logits [N, V] become
+// (softmax · (1 + 2 z · lse) − onehot) · inverse_divisor, 0 when the target is negative.
 void cross_entropy(const CrossEntropy& c, bf16* logits, const int32_t* targets, double* losses,
                    int64_t rows, int64_t vocab, cudaStream_t stream);
 
@@ -120,8 +121,9 @@ constexpr int kSumParts = 1024;
 
 // What the host says of a step, in device memory.
 struct Update {
-  double lr, decay;   // the schedules' values; a tile's weight decay is multiplied by decay
-  double rate, root;  // lr / (1 − β1ᵗ) and 1 / √(1 − β2ᵗ)
+  double lr, decay;        // the schedules' values; a tile's weight decay is multiplied by decay
+  double rate, root;       // lr / (1 − β1ᵗ) and 1 / √(1 − β2ᵗ)
+  double inverse_divisor;  // 1 / targets of the step that count
 };
 
 // What the device says of it.
@@ -148,9 +150,9 @@ void square_sums(const float* x, int64_t n, double* parts, cudaStream_t stream);
 void sums(const double* x, int64_t n, double* parts, cudaStream_t stream);
 // √Σ parts.
 void root_of_sum(const double* parts, double* out, cudaStream_t stream);
-// Fills `out` from both sums: loss · inverse_divisor, norm, and the factor that brings the norm
-// down to clip_norm (0: no clipping). `stopped` is never taken back.
-void decide(const double* loss_parts, const double* norm_parts, double inverse_divisor,
+// Fills `out` from both sums: the losses' over the divisor, the norm, and the factor that brings
+// the norm down to clip_norm (0: no clipping). `stopped` is never taken back.
+void decide(const double* loss_parts, const double* norm_parts, const Update* update,
             double clip_norm, Decision* out, cudaStream_t stream);
 // p ← p − lr·λ·p − lr·m̂/(√v̂ + eps) for every tile, unless stopped; copy16 gets the rounded p.
 void adamw(const AdamW& o, const Tile* tiles, int64_t count, const Update* update,

@@ -16,7 +16,6 @@ Pass::Pass(const tgo_graph_options& options, const State& state, const tgo_graph
       sizes_(options),
       state_(state),
       device_(device),
-      divisor_(int64_t{options.sequences} * options.context),
       head_tied_(options.tied != 0),
       side_(c10::cuda::getStreamFromPool(false, device.index())) {
   const int64_t d = sizes_.width, f = sizes_.ffn, e = sizes_.size;

@@ -3,7 +3,8 @@
 // For a row l with target y and lse = log Σ exp(l):
 //   loss = lse − l[y] + z · lse²
 //   dl   = (softmax(l) · (1 + 2 z · lse) − onehot(y)) / divisor
-// A row whose target is negative has loss 0 and gradient 0.
+// A row whose target is negative has loss 0 and gradient 0. The divisor is read on the device: it
+// differs from step to step of one graph.
 #include "device.cuh"
 
 namespace tgo::cuda {
@@ -42,10 +43,11 @@ __global__ void cross_entropy_kernel(CrossEntropy o, bf16* logits, const int32_t
   __shared__ Peak scratch[kThreads / 32];
   const int64_t row = blockIdx.x;
   const int32_t target = targets[row];
+  const bool grad = o.inverse_divisor != nullptr;
   bf16* l = logits + row * vocab;
   if (target < 0) {
     if (threadIdx.x == 0) losses[row] = 0;
-    for (int64_t c = threadIdx.x * W; o.grad && c < vocab; c += int64_t{kThreads} * W) {
+    for (int64_t c = threadIdx.x * W; grad && c < vocab; c += int64_t{kThreads} * W) {
       store<W>(l + c, Vec<W>{});
     }
     return;
@@ -65,13 +67,14 @@ __global__ void cross_entropy_kernel(CrossEntropy o, bf16* logits, const int32_t
   peak = block_join(peak, scratch);
   const float lse = peak.top + logf(peak.sum);
   if (threadIdx.x == 0) losses[row] = static_cast<double>(lse - at_target + o.z_loss * lse * lse);
-  if (!o.grad) return;
-  const float scale = (1.0F + 2.0F * o.z_loss * lse) * o.inverse_divisor / peak.sum;
+  if (!grad) return;
+  const auto inverse_divisor = static_cast<float>(*o.inverse_divisor);
+  const float scale = (1.0F + 2.0F * o.z_loss * lse) * inverse_divisor / peak.sum;
   for (int64_t c = threadIdx.x * W; c < vocab; c += int64_t{kThreads} * W) {
     Vec<W> x = load<W>(l + c);
 #pragma unroll
     for (int i = 0; i < W; i++) {
-      x.v[i] = __expf(x.v[i] - peak.top) * scale - (c + i == target ? o.inverse_divisor : 0.0F);
+      x.v[i] = __expf(x.v[i] - peak.top) * scale - (c + i == target ? inverse_divisor : 0.0F);
     }
     store<W>(l + c, x);
   }

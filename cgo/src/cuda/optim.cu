@@ -55,8 +55,8 @@ __global__ void root_of_sum_kernel(const double* parts, double* out) {
 }
 
 __global__ void decide_kernel(const double* loss_parts, const double* norm_parts,
-                              double inverse_divisor, double clip_norm, Decision* out) {
-  const double loss = sum_of_parts(loss_parts) * inverse_divisor;
+                              const Update* update, double clip_norm, Decision* out) {
+  const double loss = sum_of_parts(loss_parts) * update->inverse_divisor;
   const double norm = sqrt(sum_of_parts(norm_parts));
   if (threadIdx.x > 0) return;
   out->loss = loss;
@@ -133,10 +133,9 @@ void root_of_sum(const double* parts, double* out, cudaStream_t stream) {
   check_launch("root_of_sum");
 }
 
-void decide(const double* loss_parts, const double* norm_parts, double inverse_divisor,
+void decide(const double* loss_parts, const double* norm_parts, const Update* update,
             double clip_norm, Decision* out, cudaStream_t stream) {
-  decide_kernel<<<1, kSumThreads, 0, stream>>>(loss_parts, norm_parts, inverse_divisor, clip_norm,
-                                               out);
+  decide_kernel<<<1, kSumThreads, 0, stream>>>(loss_parts, norm_parts, update, clip_norm, out);
   check_launch("decide");
 }
 

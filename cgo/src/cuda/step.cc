@@ -176,7 +176,7 @@ void Pass::forward_olmo(size_t i) {
 // The output layer in chunks of rows: logits become their gradient in place. dh ends up in proj_.
 void Pass::head(double* losses, bool grad, bool first) {
   const CrossEntropy ce{grad ? static_cast<float>(options_.z_loss) : 0.0F,
-                        static_cast<float>(1.0 / static_cast<double>(divisor_)), grad};
+                        grad ? tokens_.inverse_divisor : nullptr};
   for (int64_t from = 0; from < rows_; from += sizes_.chunk()) {
     const int64_t n = std::min(sizes_.chunk(), rows_ - from);
     const at::Tensor logits = logits_.narrow(0, 0, n), h = h_.narrow(0, from, n);

@@ -25,7 +25,8 @@ namespace tgo::cuda {
 // The token ids of one pass, on the device.
 struct Tokens {
   const int32_t *ids, *targets;
-  const int32_t* order;  // rows with equal ids as neighbours; null without gradients
+  const int32_t* order;           // rows with a gradient, equal ids as neighbours; then −1
+  const double* inverse_divisor;  // 1 / targets of the step that count
   int64_t sequences;
 };
 
@@ -45,15 +46,14 @@ class Pass {
   Pass(const tgo_graph_options& options, const State& state, const tgo_graph_layer* layers,
        at::Device device);
 
-  // Losses of the rows go to `losses`; gradients are those of Σ losses / divisor. The first pass of
-  // a step overwrites gradients, later ones add to theirs.
+  // Losses of the rows go to `losses`; gradients are those of Σ losses over the step's divisor. The
+  // first pass of a step overwrites gradients, later ones add to theirs.
   void train(const Tokens& tokens, double* losses, bool first);
   // Losses only.
   void evaluate(const Tokens& tokens, double* losses);
 
   // Tries implementations of attention until one fits; says which, and why not an earlier one.
   std::string choose_attention(const tgo_graph_options& options, int major);
-  int64_t divisor() const { return divisor_; }
 
  private:
   struct Layer {
@@ -106,7 +106,6 @@ class Pass {
   GraphSizes sizes_;
   State state_;
   at::Device device_;
-  int64_t divisor_;
   cudaStream_t stream_ = nullptr;  // the current one, as of set_rows
   std::unique_ptr<Attention> attention_;
 

@@ -88,14 +88,14 @@ void time_all(int64_t n, int64_t d, int heads, int kv_heads, int64_t f, int64_t 
   report("swiglu_backward", 10 * F, [&] { swiglu_backward(wide, act, false, n, f, nullptr); });
   auto* logits = room<bf16>(8192 * v);
   auto* losses = room<double>(8192);
+  auto* update = room<Update>(1);
   report("cross_entropy", 4.0 * 8192 * static_cast<double>(v), [&] {
-    cross_entropy({0, 1, true}, logits, ids, losses, 8192, v, nullptr);
+    cross_entropy({0, &update->inverse_divisor}, logits, ids, losses, 8192, v, nullptr);
   });
   auto *p = room<float>(parameters), *g = room<float>(parameters), *m = room<float>(parameters),
        *w = room<float>(parameters);
   auto* copy = room<bf16>(parameters);
   auto* parts = room<double>(kSumParts);
-  auto* update = room<Update>(1);
   auto* decision = room<Decision>(1);
   std::vector<Tile> tiles;
   for (int64_t at = 0; at < parameters; at += kTile)
@@ -104,7 +104,7 @@ void time_all(int64_t n, int64_t d, int heads, int kv_heads, int64_t f, int64_t 
   cudaMemcpy(device_tiles, tiles.data(), tiles.size() * sizeof(Tile), cudaMemcpyHostToDevice);
   const auto P = static_cast<double>(parameters);
   report("square_sums", 4 * P, [&] { square_sums(g, parameters, parts, nullptr); });
-  report("decide", 16.0 * kSumParts, [&] { decide(parts, parts, 1, 1, decision, nullptr); });
+  report("decide", 16.0 * kSumParts, [&] { decide(parts, parts, update, 1, decision, nullptr); });
   report("adamw", 30 * P, [&] {
     adamw({0.9F, 0.95F, 1e-8F}, device_tiles, static_cast<int64_t>(tiles.size()), update, decision,
           p, g, m, w, copy, nullptr);
