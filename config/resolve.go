@@ -13,6 +13,7 @@ type DataFacts struct {
 	Vocab           int    // of the tokenizer
 	TrainTokens     int64  // 0: not known
 	Examples        int64  // of a task to fine-tune on; 0: prepared text
+	Longest         int    // tokens that the longest example of the task reads; 0: prepared text
 	ValTokens       int64  // 0: not known or no validation
 	TrainDigest     string // identity of the shards
 	ValDigest       string
@@ -26,6 +27,7 @@ type DataFacts struct {
 type Resolved struct {
 	Run
 	Steps         int64
+	Window        int // tokens of the longest sequence that a step can have: the context, or a task's longest example
 	TokensPerStep int64
 	TokensTotal   int64   // Steps · TokensPerStep
 	WeightDecay   float64 // λ
@@ -52,7 +54,10 @@ func (r Run) Resolve(d DataFacts) (Resolved, error) {
 	if r.Batch.MicroSequences == 0 {
 		r.Batch.MicroSequences = r.Batch.Sequences
 	}
-	out := Resolved{Run: r, TokensPerStep: int64(r.Batch.Sequences) * int64(r.Model.Context)}
+	out := Resolved{Run: r, Window: r.Model.Context, TokensPerStep: int64(r.Batch.Sequences) * int64(r.Model.Context)}
+	if d.Longest > 0 {
+		out.Window = min(out.Window, d.Longest)
+	}
 	out.resolveSteps(d, problems)
 	if out.Steps > 0 {
 		out.resolveDecay(problems)

@@ -57,6 +57,16 @@ func TestResolve_Steps(t *testing.T) {
 	}
 }
 
+// The longest sequence is the context, or a task's longest example where that is shorter.
+func TestResolve_Window(t *testing.T) {
+	for longest, want := range map[int]int{0: 128, 1: 1, 90: 90, 128: 128, 500: 128} {
+		got, err := load(t, "model.preset=llama2-s", "budget.steps=1").Resolve(DataFacts{Vocab: 512, Examples: 3, Longest: longest})
+		if err != nil || got.Window != want || got.TokensPerStep != 16*128 {
+			t.Errorf("longest %d: a window of %d, %d tokens a step, %v", longest, got.Window, got.TokensPerStep, err)
+		}
+	}
+}
+
 func TestResolve_TauAndDecayAreOne(t *testing.T) {
 	a := resolve(t, "optimizer.lr=3e-3", "optimizer.weight_decay=0.3", "budget.steps=1623")
 	if want := 1 / (3e-3 * 0.3 * 1623); math.Abs(a.Tau-want) > 1e-15*want {

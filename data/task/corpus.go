@@ -70,9 +70,20 @@ func (c *Corpus) Counted() (train, test int64) { return counted(c.train), counte
 func (c *Corpus) Facts() config.DataFacts {
 	train, test := c.Counted()
 	return config.DataFacts{
-		Vocab: c.tokenizer.Vocab(), TrainTokens: train, ValTokens: test, Examples: int64(len(c.train)), TrainDigest: c.set.Digest(),
+		Vocab: c.tokenizer.Vocab(), TrainTokens: train, ValTokens: test, Examples: int64(len(c.train)), Longest: c.Longest(), TrainDigest: c.set.Digest(),
 		ValDigest: c.set.Digest(), TokenizerDigest: c.tokenizer.Digest(), Source: "task " + c.set.Name(), Task: c.set.Name(),
 	}
+}
+
+// Longest returns how many tokens the longest example of either side reads; at least 1.
+func (c *Corpus) Longest() int { return max(longest(c.train), longest(c.test)) }
+
+func longest(rows []tokens) int {
+	n := 1
+	for _, r := range rows {
+		n = max(n, len(r.ids)-1)
+	}
+	return n
 }
 
 func counted(rows []tokens) int64 {
@@ -114,11 +125,7 @@ const timeUnit = 32
 
 // pad puts rows side by side: behind a row's own tokens zeros, whose targets do not count. No row sees another.
 func pad(rows []tokens) data.Batch {
-	longest := 1
-	for _, r := range rows {
-		longest = max(longest, len(r.ids)-1)
-	}
-	time := (longest + timeUnit - 1) / timeUnit * timeUnit
+	time := (longest(rows) + timeUnit - 1) / timeUnit * timeUnit
 	b := data.NewBatch(len(rows), time)
 	for i := range b.Targets {
 		b.Targets[i] = -1

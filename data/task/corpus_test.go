@@ -116,6 +116,39 @@ func TestCorpus_Loader(t *testing.T) {
 	}
 }
 
+// The longest example is the longest one that either side delivers.
+func TestCorpus_Longest(t *testing.T) {
+	s, c, _ := encoded(t)
+	want := 0
+	see := func(b data.Batch) {
+		for k, target := range b.Targets {
+			if target >= 0 {
+				want = max(want, k+1)
+			}
+		}
+	}
+	l, err := c.Loader(LoaderOptions{Sequences: 1, Order: data.Sequential})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range s.Train() {
+		b, err := l.Next(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		see(b)
+	}
+	for b, err := range c.Batches(0, 1, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		see(b)
+	}
+	if got := c.Longest(); got != want || want < 20 {
+		t.Errorf("the longest of %d, want %d", got, want)
+	}
+}
+
 // The test set comes in its order, whole or up to a number of tokens that the loss is over, whatever the batch.
 func TestCorpus_Batches(t *testing.T) {
 	s, c, tok := encoded(t)
