@@ -171,7 +171,7 @@ func (b *Bench) next() data.Batch {
 	if b.tokens == nil {
 		return b.randomBatch()
 	}
-	time := b.Config.Model.Context
+	time := b.Config.Window
 	out := data.NewBatch(b.Config.Batch.Sequences, time)
 	windows := int64((len(b.tokens) - 1) / time)
 	for row := range int64(b.Config.Batch.Sequences) {
@@ -183,7 +183,7 @@ func (b *Bench) next() data.Batch {
 }
 
 func (b *Bench) randomBatch() data.Batch {
-	out := data.NewBatch(b.Config.Batch.Sequences, b.Config.Model.Context)
+	out := data.NewBatch(b.Config.Batch.Sequences, b.Config.Window)
 	for i := range out.Inputs {
 		out.Inputs[i], out.Targets[i] = b.random.Int32N(int32(b.Config.Model.Vocab)), b.random.Int32N(int32(b.Config.Model.Vocab))
 	}

@@ -20,12 +20,6 @@ type placement struct {
 // need a GPU.
 func place(c config.Run) (placement, error) {
 	host := placement{device: torch.CPU}
-	if c.Data.Task != "" {
-		if strings.HasPrefix(c.Device, "cuda") {
-			return host, record.Fail(record.Usage, "device %s: fine-tuning runs on the CPU; set device: cpu or auto", c.Device)
-		}
-		return host, nil
-	}
 	if c.Device == "cpu" || (c.Device == "auto" && (c.Precision != "bf16" || forced(c) != "")) {
 		return host, nil
 	}

@@ -131,7 +131,6 @@ func TestFinetune_Refuses(t *testing.T) {
 	}{
 		{"no base", "nowhere", finetuning("nowhere", exercises), record.BadData},
 		{"another shape", "leave the section model out", finetuning(base, exercises, "model.layers=5"), record.Usage},
-		{"a GPU", "device: cpu", finetuning(base, exercises, "device=cuda", "precision=bf16"), record.Usage},
 		{"no task", "nothing-here", finetuning(base, "nothing-here"), record.BadData},
 		{"a damaged task", "train.jsonl:1", finetuning(base, broken), record.BadData},
 		{"prompts longer than the context", "arithmetic-t", finetuning(short, exercises), record.BadData},

@@ -22,7 +22,8 @@ type graph struct {
 	adam     *optim.AdamW // groups, and the count of updates
 	graph    *torch.Graph
 	device   int
-	context  int
+	context  int // of the model
+	shape    graphShape
 	hardware string // what decides the bits: the device and the implementation of attention
 	planned  torch.GraphMemory
 	flying   int64 // steps on their way
@@ -51,7 +52,7 @@ type graphChoice struct {
 }
 
 func buildGraph(c config.Resolved, device int, choice graphChoice) (*graph, error) {
-	g := &graph{registry: nn.NewRegistry(), device: device, context: c.Model.Context}
+	g := &graph{registry: nn.NewRegistry(), device: device, context: c.Model.Context, shape: shapeOf(c)}
 	model.Declare(g.registry, c.Model)
 	if err := g.build(c, choice); err != nil {
 		g.Close()
@@ -158,17 +159,17 @@ func (g *graph) fill(c config.Resolved) error {
 	return g.registry.Round()
 }
 
-// graphOptions translates a config.
+// graphOptions translates a config. What the graph calls its context is the length of its sequences.
 func graphOptions(c config.Resolved, device int) torch.GraphOptions {
-	m, o := c.Model, c.Optimizer
+	m, o, shape := c.Model, c.Optimizer, shapeOf(c)
 	family := torch.GraphLlama2
 	if m.Family == config.OLMo2 {
 		family = torch.GraphOLMo2
 	}
 	return torch.GraphOptions{
 		Device: device, Family: family, Layers: m.Layers, Width: m.Width, Heads: m.Heads, KVHeads: m.KVHeads, FFN: m.FFN,
-		Vocab: m.Vocab, Context: m.Context, Tied: m.TieEmbeddings, Sequences: c.Batch.Sequences,
-		MicroSequences: min(c.Batch.MicroSequences, c.Batch.Sequences), Parameters: m.Parameters(),
+		Vocab: m.Vocab, Context: shape.time, Tied: m.TieEmbeddings, Sequences: shape.sequences,
+		MicroSequences: min(c.Batch.MicroSequences, shape.sequences), Parameters: m.Parameters(),
 		RopeTheta: m.RopeTheta, NormEps: m.NormEps, ZLoss: o.ZLoss, ClipNorm: o.ClipNorm,
 		Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, Deterministic: c.Deterministic,
 	}
@@ -243,7 +244,11 @@ func (g *graph) Step(_ context.Context, b data.Batch, u Update) (StepResult, err
 
 // Launch starts the next step.
 func (g *graph) Launch(b data.Batch, u Update) error {
-	err := g.graph.Launch(b.Inputs, b.Targets, u.LR, u.DecayFactor, g.adam.Updates()+g.flying+1)
+	b, err := g.shape.pad(b, g.shape.sequences)
+	if err != nil {
+		return err
+	}
+	err = g.graph.Launch(b.Inputs, b.Targets, u.LR, u.DecayFactor, g.adam.Updates()+g.flying+1)
 	if err == nil {
 		g.flying++
 	}
@@ -271,8 +276,14 @@ func (g *graph) Wait() (StepResult, error) {
 	return out, finite(out)
 }
 
-// SummedLoss adds up the losses of a batch's tokens with the current weights.
-func (g *graph) SummedLoss(b data.Batch) (float64, error) { return g.graph.Loss(b.Inputs, b.Targets) }
+// SummedLoss adds up the losses of the targets of a batch that count, with the current weights.
+func (g *graph) SummedLoss(b data.Batch) (float64, error) {
+	b, err := g.shape.pad(b, b.Sequences())
+	if err != nil {
+		return 0, err
+	}
+	return g.graph.Loss(b.Inputs, b.Targets)
+}
 
 // DeviceUse is what a stepper's device is and holds.
 type DeviceUse struct {

@@ -2,7 +2,6 @@ package trainer
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -111,9 +110,9 @@ func traceOf(t *testing.T, s Stepper, batches []data.Batch) trace {
 }
 
 // onHost is the reference's trace in a precision.
-func onHost(t *testing.T, sets []string, precision string, batches []data.Batch) trace {
+func onHost(t *testing.T, c config.Resolved, precision string, batches []data.Batch) trace {
 	t.Helper()
-	s, err := newStepper(resolved(t, append(sets, "device=cpu", "precision="+precision)...))
+	s, err := newStepper(onReference(c, precision))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,9 +120,15 @@ func onHost(t *testing.T, sets []string, precision string, batches []data.Batch)
 	return traceOf(t, s, batches)
 }
 
-func onDevice(t *testing.T, sets []string, choice graphChoice, batches []data.Batch) (trace, DeviceUse) {
+// onReference is the config of the reference on the CPU.
+func onReference(c config.Resolved, precision string) config.Resolved {
+	c.Device, c.Step, c.Precision = "cpu", config.StepReference, precision
+	return c
+}
+
+func onDevice(t *testing.T, c config.Resolved, choice graphChoice, batches []data.Batch) (trace, DeviceUse) {
 	t.Helper()
-	g, err := buildGraph(resolved(t, sets...), 0, choice)
+	g, err := buildGraph(c, 0, choice)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,37 +148,47 @@ func TestGraph_MatchesTheReference(t *testing.T) {
 	torchtest.NoLeaks(t)
 	for name, sets := range graphCases() {
 		t.Run(name, func(t *testing.T) {
-			batches := randomBatches(resolved(t, sets...), 5)
-			exact, rounded := onHost(t, sets, "f32", batches), onHost(t, sets, "bf16", batches)
-			got, use := onDevice(t, sets, graphChoice{}, batches)
-			t.Logf("%s, %s", use.Hardware, use.Launch)
-			if use.Launch != "graph" {
-				t.Errorf("not a graph: %s", use.Launch)
-			}
-			for i := range got.numbers {
-				w := exact.numbers[i]
-				mine, theirs := math.Abs(got.numbers[i]-w)/w, math.Abs(rounded.numbers[i]-w)/w
-				if !(mine <= 3*theirs+3e-3) {
-					t.Errorf("number %d is %v, exact %v (differs by %.1e, the reference's bf16 by %.1e)", i, got.numbers[i], w, mine, theirs)
-				}
-			}
-			worst, worstName := 0.0, ""
-			for p, want := range exact.grads {
-				mine, theirs := distance(got.grads[p], want), distance(rounded.grads[p], want)
-				if !(mine <= 2*theirs+2e-3) {
-					t.Errorf("gradient of %s differs by %.1e, the reference's bf16 by %.1e", p, mine, theirs)
-				}
-				if mine > worst {
-					worst, worstName = mine, p
-				}
-			}
-			mine, theirs := distance(got.values, exact.values), distance(rounded.values, exact.values)
-			if !(mine <= 2*theirs+1e-3) {
-				t.Errorf("values after %d steps differ by %.1e, the reference's bf16 by %.1e", len(batches), mine, theirs)
-			}
-			t.Logf("losses and norms %.5v; largest distance of a gradient %.1e (%s); values %.1e (reference in bf16 %.1e)", got.numbers, worst, worstName, mine, theirs)
+			c := resolved(t, sets...)
+			matchReference(t, c, randomBatches(c, 5))
 		})
 	}
+}
+
+// matchReference holds the device's trace of batches to the reference's and returns it.
+func matchReference(t *testing.T, c config.Resolved, batches []data.Batch) trace {
+	t.Helper()
+	exact, rounded := onHost(t, c, "f32", batches), onHost(t, c, "bf16", batches)
+	got, use := onDevice(t, c, graphChoice{}, batches)
+	t.Logf("%s, %s", use.Hardware, use.Launch)
+	if use.Launch != "graph" {
+		t.Errorf("not a graph: %s", use.Launch)
+	}
+	// One norm in bfloat16 may be right by chance: the yardstick is the reference's worst step.
+	var theirs [2]float64 // of losses, of norms
+	for i, w := range exact.numbers {
+		theirs[i%2] = math.Max(theirs[i%2], math.Abs(rounded.numbers[i]-w)/w)
+	}
+	for i, w := range exact.numbers {
+		if mine := math.Abs(got.numbers[i]-w) / w; !(mine <= 3*theirs[i%2]+3e-3) {
+			t.Errorf("number %d is %v, exact %v (differs by %.1e, the reference's bf16 by up to %.1e)", i, got.numbers[i], w, mine, theirs[i%2])
+		}
+	}
+	worst, worstName := 0.0, ""
+	for p, want := range exact.grads {
+		mine, theirs := distance(got.grads[p], want), distance(rounded.grads[p], want)
+		if !(mine <= 2*theirs+2e-3) {
+			t.Errorf("gradient of %s differs by %.1e, the reference's bf16 by %.1e", p, mine, theirs)
+		}
+		if mine > worst {
+			worst, worstName = mine, p
+		}
+	}
+	mine, rounding := distance(got.values, exact.values), distance(rounded.values, exact.values)
+	if !(mine <= 2*rounding+1e-3) {
+		t.Errorf("values after %d steps differ by %.1e, the reference's bf16 by %.1e", len(batches), mine, rounding)
+	}
+	t.Logf("losses and norms %.5v; largest distance of a gradient %.1e (%s); values %.1e (reference in bf16 %.1e)", got.numbers, worst, worstName, mine, rounding)
+	return got
 }
 
 // Graph and launches, one stream and two, kept and computed again, all give the same bits; every implementation of
@@ -184,8 +199,9 @@ func TestGraph_RepeatsItself(t *testing.T) {
 		"model.family=llama2", "model.layers=3", "model.width=256", "model.heads=4", "model.kv_heads=2", "model.ffn=352",
 		"model.vocab=512", "model.context=1024", "batch.sequences=4", "batch.micro_sequences=2",
 	}
-	batches := randomBatches(resolved(t, sets...), 5)
-	want, use := onDevice(t, sets, graphChoice{deterministic: true}, batches)
+	c := resolved(t, sets...)
+	batches := randomBatches(c, 5)
+	want, use := onDevice(t, c, graphChoice{deterministic: true}, batches)
 	t.Logf("%s; last loss %v", use.Hardware, want.numbers[len(want.numbers)-2])
 	for name, choice := range map[string]graphChoice{
 		"again": {deterministic: true}, "launches": {deterministic: true, launches: true},
@@ -193,14 +209,14 @@ func TestGraph_RepeatsItself(t *testing.T) {
 		"recompute":              {deterministic: true, recompute: true, streams: 1},
 		"recompute, two streams": {deterministic: true, recompute: true, streams: 2},
 	} {
-		got, _ := onDevice(t, sets, choice, batches)
+		got, _ := onDevice(t, c, choice, batches)
 		if d := distance(got.values, want.values); d != 0 {
 			t.Errorf("%s: values differ by %.1e", name, d)
 		}
 	}
 	for _, attention := range []int{torch.AttentionAuto, torch.AttentionFlash, torch.AttentionMath} {
-		a, use := onDevice(t, sets, graphChoice{attention: attention}, batches)
-		b, _ := onDevice(t, sets, graphChoice{attention: attention}, batches)
+		a, use := onDevice(t, c, graphChoice{attention: attention}, batches)
+		b, _ := onDevice(t, c, graphChoice{attention: attention}, batches)
 		t.Logf("%s: repeats itself: %v; distance from the deterministic one %.1e", use.Hardware, distance(a.values, b.values) == 0, distance(a.values, want.values))
 		if d := distance(a.values, want.values); d > 1e-2 {
 			t.Errorf("%s: values differ by %.1e", use.Hardware, d)
@@ -211,10 +227,17 @@ func TestGraph_RepeatsItself(t *testing.T) {
 // Steps started ahead compute what steps one by one do.
 func TestGraph_Ahead(t *testing.T) {
 	torchtest.RequireCUDA(t)
-	sets := graphCases()["llama2 head 64, micro-batches"]
-	c := resolved(t, sets...)
+	c := resolved(t, graphCases()["llama2 head 64, micro-batches"]...)
 	batches := randomBatches(c, 6)
-	want, _ := onDevice(t, sets, graphChoice{}, batches)
+	want, _ := onDevice(t, c, graphChoice{}, batches)
+	if diff := cmp.Diff(want.numbers, ahead(t, c, batches)); diff != "" {
+		t.Errorf("(-one by one +ahead):\n%s", diff)
+	}
+}
+
+// ahead are the losses and norms of steps of which each is started before the one before it is read.
+func ahead(t *testing.T, c config.Resolved, batches []data.Batch) []float64 {
+	t.Helper()
 	g, err := buildGraph(c, 0, graphChoice{})
 	if err != nil {
 		t.Fatal(err)
@@ -235,9 +258,7 @@ func TestGraph_Ahead(t *testing.T) {
 			numbers = append(numbers, r.Loss, r.GradNorm)
 		}
 	}
-	if diff := cmp.Diff(want.numbers, numbers); diff != "" {
-		t.Errorf("(-one by one +ahead):\n%s", diff)
-	}
+	return numbers
 }
 
 // A loss that is not finite changes nothing, also when the next step was on its way, and the step can go on.
@@ -313,7 +334,7 @@ func TestGraph_SummedLoss(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		host, err := newStepper(resolved(t, append(sets, "device=cpu", "precision=f32")...))
+		host, err := newStepper(onReference(c, "f32"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,13 +345,10 @@ func TestGraph_SummedLoss(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := torch.NewScope(torch.NoGrad)
-		rows := c.Batch.MicroSequences
-		want := s.Item(host.Model().Loss(s, s.FromInt32(b.Inputs, rows, c.Model.Context), s.FromInt32(b.Targets, rows, c.Model.Context), 0, 1))
-		if d := math.Abs(got-want) / want; s.Err() != nil || d > 2e-3 {
-			t.Errorf("%s: %v, reference %v, %v", name, got, want, s.Err())
+		want, err := host.Scorer().SummedLoss(b)
+		if d := math.Abs(got-want) / want; err != nil || d > 2e-3 {
+			t.Errorf("%s: %v, reference %v, %v", name, got, want, err)
 		}
-		s.Close()
 		host.Close()
 		g.Close()
 	}
@@ -344,9 +362,10 @@ func TestGraph_LossCurve(t *testing.T) {
 			"model.family=" + family, "model.layers=3", "model.width=128", "model.heads=4", "model.kv_heads=2", "model.ffn=352",
 			"model.vocab=300", "model.context=64", "batch.sequences=8", "optimizer.lr=3e-3",
 		}
-		batches := randomBatches(resolved(t, sets...), 200)
-		want := onHost(t, sets, "bf16", batches)
-		got, use := onDevice(t, sets, graphChoice{}, batches)
+		c := resolved(t, sets...)
+		batches := randomBatches(c, 200)
+		want := onHost(t, c, "bf16", batches)
+		got, use := onDevice(t, c, graphChoice{}, batches)
 		worst, at := 0.0, 0
 		for i := 0; i < len(got.numbers); i += 2 {
 			if d := math.Abs(got.numbers[i]-want.numbers[i]) / want.numbers[i]; d > worst {
@@ -367,37 +386,33 @@ func TestGraph_Resumes(t *testing.T) {
 	prepared := corpus(t, 1)
 	for _, family := range []string{"llama2", "olmo2"} {
 		sets := settings(prepared, "precision=bf16", "device=cuda", "model.family="+family, "model.width=64", "model.ffn=96", "model.context=32", "batch.micro_sequences=2", "metrics.log_every_steps=7")
-		calm := filepath.Join(folder(t), "calm")
-		if _, err := train(t, calm, sets); err != nil {
-			t.Fatal(err)
-		}
-		want := outcomeOf(t, calm)
-		for _, n := range []int{1, 4, 17} {
-			dir := filepath.Join(folder(t), "stopped")
-			if _, err := train(t, dir, sets, stopping(n)); record.CodeOf(err) != record.Stopped {
-				t.Fatalf("stopped at step %d: %v", n, err)
-			}
-			if _, err := train(t, dir, sets); err != nil {
-				t.Fatalf("resumed at step %d: %v", n, err)
-			}
-			got := outcomeOf(t, dir)
-			got.Metrics, want.Metrics = trimValidation(got.Metrics), trimValidation(want.Metrics)
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("%s, resumed at step %d (-undisturbed +resumed):\n%s", family, n, diff)
-			}
-		}
-		t.Logf("%s: resumed at 3 steps: weights %.12s, moments %.12s", family, want.Model, want.Optimizer)
+		resumes(t, sets, 1, 4, 17)
 	}
 }
 
-// trimValidation drops the evaluations: the test's own stepper hides the graph's.
-func trimValidation(metrics string) string {
-	var out strings.Builder
-	for line := range strings.Lines(metrics) {
-		line, _, _ = strings.Cut(strings.TrimSpace(line), " val ")
-		fmt.Fprintln(&out, line)
+// resumes trains undisturbed, and stopped at each of some steps, and holds the outcomes equal. It returns the folder of the
+// run that was not disturbed.
+func resumes(t *testing.T, sets []string, at ...int) string {
+	t.Helper()
+	calm := filepath.Join(folder(t), "calm")
+	if _, err := train(t, calm, sets); err != nil {
+		t.Fatal(err)
 	}
-	return out.String()
+	want := outcomeOf(t, calm)
+	for _, n := range at {
+		dir := filepath.Join(folder(t), "stopped")
+		if _, err := train(t, dir, sets, stopping(n)); record.CodeOf(err) != record.Stopped {
+			t.Fatalf("stopped at step %d: %v", n, err)
+		}
+		if _, err := train(t, dir, sets); err != nil {
+			t.Fatalf("resumed at step %d: %v", n, err)
+		}
+		if diff := cmp.Diff(want, outcomeOf(t, dir)); diff != "" {
+			t.Errorf("resumed at step %d (-undisturbed +resumed):\n%s", n, diff)
+		}
+	}
+	t.Logf("resumed at %v: weights %.12s, moments %.12s", at, want.Model, want.Optimizer)
+	return calm
 }
 
 // The tensors that were planned are those that exist.

@@ -150,7 +150,8 @@ func (p *Plan) estimate(r config.Resolved) error {
 		return err
 	}
 	p.ProductGFLOPS = rate
-	p.Estimate, p.StepSeconds = "product", p.FLOPsFull/float64(p.Steps)/(rate*1e9*efficiency)
+	share := float64(r.Window) / float64(r.Model.Context) // of the context, in which FLOPs are counted
+	p.Estimate, p.StepSeconds = "product", share*p.FLOPsFull/float64(p.Steps)/(rate*1e9*efficiency)
 	if p.Memory.State+p.Memory.Activations < measurable && p.StepSeconds < 1 {
 		r.Init = "" // any weights take the same time
 		if p.StepSeconds, err = timeStep(r); err != nil {
@@ -171,7 +172,7 @@ func (p *Plan) evaluations(r config.Resolved) {
 	if r.Data.Val == "" {
 		evaluations = 0
 	}
-	perToken := p.StepSeconds / float64(r.TokensPerStep)
+	perToken := p.StepSeconds / float64(r.Batch.Sequences*r.Window)
 	p.Seconds = p.StepSeconds*float64(p.Steps) + forwardShare*perToken*float64(evaluations*r.Eval.Tokens)
 }
 
