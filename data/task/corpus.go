@@ -13,6 +13,7 @@ type Corpus struct {
 	set         *Set
 	tokenizer   *data.Tokenizer
 	train, test []tokens
+	context     int     // at most so many tokens are read
 	bytes       float64 // of UTF-8 that a token of a test response stands for
 }
 
@@ -25,7 +26,7 @@ type tokens struct {
 // Encode tokenises both sides of the task for a context of so many tokens. A row has one token more than its inputs. The
 // error is a Failure that names the example.
 func (s *Set) Encode(tok *data.Tokenizer, context int) (*Corpus, error) {
-	c := &Corpus{set: s, tokenizer: tok}
+	c := &Corpus{set: s, tokenizer: tok, context: context}
 	var err error
 	if c.train, err = encodeAll(tok, s.train, context); err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (c *Corpus) Batches(_, sequences int, maxTokens int64) iter.Seq2[data.Batch
 		}
 		for step := int64(0); len(rows) > 0; step++ {
 			n := min(sequences, len(rows))
-			b := pad(rows[:n])
+			b := c.pad(rows[:n])
 			b.Step = step
 			if !yield(b, nil) {
 				return
@@ -120,12 +121,13 @@ func (c *Corpus) Batches(_, sequences int, maxTokens int64) iter.Seq2[data.Batch
 	}
 }
 
-// timeUnit is what the length of a batch is a multiple of: the engine pads to it anyway, and a batch has few lengths.
+// timeUnit is what the length of a batch is a multiple of, within the context: the engine pads to it anyway, and a batch has
+// few lengths.
 const timeUnit = 32
 
 // pad puts rows side by side: behind a row's own tokens zeros, whose targets do not count. No row sees another.
-func pad(rows []tokens) data.Batch {
-	time := (longest(rows) + timeUnit - 1) / timeUnit * timeUnit
+func (c *Corpus) pad(rows []tokens) data.Batch {
+	time := min((longest(rows)+timeUnit-1)/timeUnit*timeUnit, c.context)
 	b := data.NewBatch(len(rows), time)
 	for i := range b.Targets {
 		b.Targets[i] = -1
@@ -191,7 +193,7 @@ func (l *Loader) Next(ctx context.Context) (data.Batch, error) {
 		}
 		rows = append(rows, all[at])
 	}
-	b := pad(rows)
+	b := l.corpus.pad(rows)
 	b.Step, b.Epoch = l.step, epoch
 	l.step++
 	return b, nil

@@ -118,7 +118,7 @@ func TestCorpus_Loader(t *testing.T) {
 
 // The longest example is the longest one that either side delivers.
 func TestCorpus_Longest(t *testing.T) {
-	s, c, _ := encoded(t)
+	s, c, tok := encoded(t)
 	want := 0
 	see := func(b data.Batch) {
 		for k, target := range b.Targets {
@@ -144,8 +144,29 @@ func TestCorpus_Longest(t *testing.T) {
 		}
 		see(b)
 	}
-	if got := c.Longest(); got != want || want < 20 {
+	if got := c.Longest(); got != want || want < 70 {
 		t.Errorf("the longest of %d, want %d", got, want)
+	}
+	// A context that ends within it cuts it, and no batch is longer.
+	cut := want - 1
+	short, err := s.Encode(tok, cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := 0
+	for b, err := range short.Batches(0, 1, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		long = max(long, b.Time)
+	}
+	l, err = short.Loader(LoaderOptions{Sequences: len(s.Train()), Order: data.Sequential})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.Next(context.Background())
+	if got := short.Longest(); err != nil || got != cut || max(long, b.Time) != cut {
+		t.Errorf("in a context of %d: the longest of %d, batches of %d and %d, %v", cut, got, long, b.Time, err)
 	}
 }
 
