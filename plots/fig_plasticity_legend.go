@@ -25,7 +25,7 @@ func tunedLegend(groups []tunedGroup) []legendItem {
 		lowest = lowest || g.d.lossOptimal() != nil
 	}
 	items := []legendItem{
-		{"fixed recipe (" + listed(fixed) + "), mean with 95 % interval", func(p *pen, left, y vg.Length) {
+		{"fixed recipe (" + listed(fixed) + "), 95 % interval", func(p *pen, left, y vg.Length) {
 			p.StrokeLine2(line(p.of(0), widthMean), left, y, left+legendMark, y)
 			p.StrokeLine2(line(p.of(0), widthAxis), left+legendMark/2, y-4, left+legendMark/2, y+4)
 			p.disc(left+legendMark/2, y, smallMean, p.of(0))
@@ -34,7 +34,7 @@ func tunedLegend(groups []tunedGroup) []legendItem {
 		{"seed", func(p *pen, left, y vg.Length) { p.dot(left+legendMark/2, y, smallSeed, p.over(p.of(0), alphaSeed)) }},
 	}
 	if recipes > 1 {
-		items = append(items, legendItem{"best of the recipes for each base model and task", func(p *pen, left, y vg.Length) {
+		items = append(items, legendItem{"best recipe for each base model and task", func(p *pen, left, y vg.Length) {
 			p.StrokeLine2(dashed(p.of(1), widthCurve), left, y, left+legendMark, y)
 			p.dot(left+legendMark/2, y, smallSeed+0.9, p.of(1))
 			p.dot(left+legendMark/2, y, smallSeed, p.paper)
