@@ -225,16 +225,18 @@ func (r tradeRange) axes(p *pen, f frame) {
 	p.write(name, f.Min.X-tradeSide+1, (f.Min.Y+f.Max.Y)/2, "response loss after fine-tuning")
 }
 
-// tooFew says that there is nothing to draw.
-func (t *tradeoff) tooFew(p *pen, box vg.Rectangle, why string) {
+// missing says what is missing for there to be something to draw.
+func (p *pen) missing(box vg.Rectangle, what string) {
 	s := p.style(sizeSmall, false, p.muted, text.XCenter, text.YCenter)
-	p.write(s, (box.Min.X+box.Max.X)/2, (box.Min.Y+box.Max.Y)/2, p.fit(s, box.Max.X-box.Min.X+8, why))
+	x, y := (box.Min.X+box.Max.X)/2, (box.Min.Y+box.Max.Y)/2
+	p.write(s, x, y+sizeSmall*0.65, "missing:")
+	p.write(s, x, y-sizeSmall*0.65, p.fit(s, box.Max.X-box.Min.X+8, what))
 }
 
 // drawRuns draws panel (a).
 func (t *tradeoff) drawRuns(p *pen, box vg.Rectangle) {
 	if len(t.points) == 0 {
-		t.tooFew(p, box, "no base run has every task")
+		p.missing(box, "a result on every task")
 		return
 	}
 	r := newRange(t)
@@ -254,7 +256,7 @@ func (t *tradeoff) drawRuns(p *pen, box vg.Rectangle) {
 // drawOptima draws panel (b): two rows of bars.
 func (t *tradeoff) drawOptima(p *pen, box vg.Rectangle) {
 	if t.lossWins == nil {
-		t.tooFew(p, box, "needs two seeds")
+		p.missing(box, "two seeds at every λ")
 		return
 	}
 	decays := t.decays()
@@ -308,7 +310,7 @@ func (p *pen) bar(f frame, x, half vg.Length, v float64, c color.NRGBA) {
 // drawFront draws panel (c).
 func (t *tradeoff) drawFront(p *pen, box vg.Rectangle) {
 	if len(t.loss) < 2 {
-		t.tooFew(p, box, "needs two decays")
+		p.missing(box, "two weight decays")
 		return
 	}
 	r := meanRange(t)

@@ -64,17 +64,23 @@ func notCompared() Comparison {
 
 // Downstream says what each setting shows after fine-tuning: for each drawn measure the average over tasks, then every task.
 func (s *Set) Downstream() []TunedFinding {
-	var out []TunedFinding
+	out := []TunedFinding{}
 	for _, d := range s.down {
-		for _, m := range s.drawnMeasures() {
-			tasks := d.tasksWith(m)
-			if len(tasks) == 0 {
-				continue
-			}
-			for task := -1; task < len(d.tasks); task++ {
-				if r := d.results(task, m, d.fixed); r.measured() > 0 || task < 0 {
-					out = append(out, d.finding(&r))
-				}
+		out = append(out, d.findings(s.drawnMeasures())...)
+	}
+	return out
+}
+
+// findings are those of one setting.
+func (d *downstream) findings(measures []measure) []TunedFinding {
+	var out []TunedFinding
+	for _, m := range measures {
+		if len(d.tasksWith(m)) == 0 {
+			continue
+		}
+		for task := -1; task < len(d.tasks); task++ {
+			if r := d.results(task, m, d.fixed); r.measured() > 0 || task < 0 {
+				out = append(out, d.finding(&r))
 			}
 		}
 	}

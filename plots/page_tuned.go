@@ -56,7 +56,7 @@ func tunedMeasured(s *Set) string {
 
 // addTuned fills in what is about fine-tuned runs.
 func (p *page) addTuned(s *Set) {
-	p.Downstream, p.Tradeoffs = s.Downstream(), s.Tradeoffs()
+	p.Downstream, p.Tradeoffs = []TunedFinding{}, s.Tradeoffs()
 	if all, _ := s.Tuned(); all == 0 {
 		return
 	}
@@ -64,19 +64,20 @@ func (p *page) addTuned(s *Set) {
 	if extra := len(p.TunedRuns.Rows) - maxTableRows; extra > 0 {
 		p.TunedRuns.Rows, p.MoreTuned = p.TunedRuns.Rows[:maxTableRows], extra
 	}
+	measures := s.drawnMeasures()
 	for i, d := range s.down {
-		title := d.base.fullTitle()
-		part := pageDownstream{Setting: title, Tradeoff: p.Tradeoffs[i].Text}
-		for _, f := range p.Downstream {
+		part := pageDownstream{Setting: d.base.fullTitle(), Tradeoff: p.Tradeoffs[i].Text}
+		findings := d.findings(measures)
+		p.Downstream = append(p.Downstream, findings...)
+		for _, f := range findings {
 			switch {
-			case f.Setting != title:
 			case f.Task == "":
 				part.Averages = append(part.Averages, f.Text)
 			case len(d.tasks) > 1:
 				part.Tasks = append(part.Tasks, f.Text)
 			}
 		}
-		for _, m := range s.drawnMeasures() {
+		for _, m := range measures {
 			if len(d.tasksWith(m)) > 0 {
 				part.Tables = append(part.Tables, d.pageResults(m))
 			}

@@ -257,7 +257,7 @@ func (t *tradeoff) recommendation() string {
 	if sure := t.sure(); finite(sure) {
 		return text + fmt.Sprintf("; %s of bootstrap samples over %s recommend it.", percent(sure), plural(len(t.seeds), "seed"))
 	}
-	return text + "; how sure that is cannot be said with fewer than two seeds."
+	return text + "; how sure that is cannot be said with fewer than two seeds that every λ has."
 }
 
 // Tradeoff is what one setting shows of base loss against results after fine-tuning, with the numbers behind the words.
@@ -286,7 +286,7 @@ type EqualLoss struct {
 
 // Tradeoffs says how base loss and results after fine-tuning go together, for each setting with fine-tuned runs.
 func (s *Set) Tradeoffs() []Tradeoff {
-	var out []Tradeoff
+	out := []Tradeoff{}
 	for _, d := range s.down {
 		t := newTradeoff(d)
 		ends := func(e estimate) [3]record.Float {
