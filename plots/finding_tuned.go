@@ -242,7 +242,7 @@ func (d *downstream) againstFresh(r *results, f *TunedFinding) string {
 		answer = "pretraining hurts"
 	case Undecidable, NotAsked:
 	}
-	return fmt.Sprintf("Never pretrained: %s; with the loss-optimal λ %s: %s.", r.valueInWords(&r.fresh), r.difference(diff), answer)
+	return fmt.Sprintf("Never pretrained: %s; the loss-optimal λ = %s differs by %s: %s.", r.valueInWords(&r.fresh), lambda(lowest.decay), r.difference(diff), answer)
 }
 
 // downOf returns what became of the models of a setting, or nil.
