@@ -7,6 +7,6 @@ import (
 
 // ReadHFConfig reads the config.json of a folder, for the fuzz test.
 func ReadHFConfig(fsys record.FS, dir string) (config.Model, error) {
-	c, _, err := readHFConfig(fsys, dir)
-	return c, err
+	h, err := readHFConfig(fsys, dir, nextToken)
+	return h.config, err
 }

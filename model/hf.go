@@ -35,15 +35,20 @@ func SaveHF(fsys record.FS, dir string, m *Transformer, o ExportOptions) error {
 	if o.DType == "" {
 		o.DType = safetensors.F32
 	}
-	dir = filepath.Clean(dir) // a slash at the end would put the temporary folder inside
 	small, err := hfFiles(m, o)
 	if err != nil {
 		return err
 	}
-	if err := replaceable(fsys, dir); err != nil {
+	return saveFolder(fsys, dir, small, m.sources(o.DType))
+}
+
+// saveFolder writes small files and weights into a folder that appears complete or not at all.
+func saveFolder(fsys record.FS, dir string, small []data.File, weights []safetensors.Source) error {
+	dir = filepath.Clean(dir) // a slash at the end would put the temporary folder inside
+	if err := Replaceable(fsys, dir); err != nil {
 		return err
 	}
-	bytes, err := safetensors.Size(safetensors.PyTorch(), m.sources(o.DType))
+	bytes, err := safetensors.Size(safetensors.PyTorch(), weights)
 	if err != nil {
 		return err
 	}
@@ -63,47 +68,59 @@ func SaveHF(fsys record.FS, dir string, m *Transformer, o ExportOptions) error {
 			}
 		}
 		return writeFile(fsys, filepath.Join(temp, safetensors.ModelFile), func(w io.Writer) error {
-			return safetensors.Write(w, safetensors.PyTorch(), m.sources(o.DType))
+			return safetensors.Write(w, safetensors.PyTorch(), weights)
 		})
 	})
 }
 
 // hfFiles makes the files that are not weights.
 func hfFiles(m *Transformer, o ExportOptions) ([]data.File, error) {
-	var files []data.File
-	eos := o.EOS
-	if o.Tokenizer != nil {
-		if o.Tokenizer.Vocab() > m.config.Vocab {
-			return nil, record.Fail(record.Mismatch, "the tokenizer has %d tokens and the model %d: export with the tokenizer it was trained with", o.Tokenizer.Vocab(), m.config.Vocab)
-		}
-		var err error
-		if files, err = o.Tokenizer.HFFiles(m.config.Context); err != nil {
-			return nil, err
-		}
-		if id, ok := o.Tokenizer.EOS(); ok && len(eos) == 0 {
-			eos = []int32{id}
-		}
+	files, eos, err := o.tokenizer(m)
+	if err != nil {
+		return nil, err
 	}
 	names := map[safetensors.DType]string{safetensors.F32: "float32", safetensors.BF16: "bfloat16", safetensors.F16: "float16"}
 	generation := hfGeneration{EOS: eos}
 	if len(eos) > 0 {
 		generation.PAD = &eos[0]
 	}
-	for _, f := range []struct {
-		name  string
-		value any
-	}{{hfConfigFile, newHFConfig(m.config, names[o.DType], eos)}, {hfGenerationFile, generation}} {
-		text, err := json.MarshalIndent(f.value, "", "  ")
-		if err != nil {
-			return nil, record.Fail(record.Internal, "write %s: %w", f.name, err)
-		}
-		files = append(files, data.File{Name: f.name, Data: append(text, '\n')})
+	settings, err := jsonFile(hfConfigFile, newHFConfig(m.config, names[o.DType], eos))
+	if err != nil {
+		return nil, err
 	}
-	return files, nil
+	making, err := jsonFile(hfGenerationFile, generation)
+	return append(files, settings, making), err
 }
 
-// replaceable refuses to replace a folder that holds anything but an export.
-func replaceable(fsys record.FS, dir string) error {
+// tokenizer makes the tokenizer's files and says which tokens end a text.
+func (o ExportOptions) tokenizer(m *Transformer) (files []data.File, eos []int32, err error) {
+	eos = o.EOS
+	if o.Tokenizer == nil {
+		return nil, eos, nil
+	}
+	if o.Tokenizer.Vocab() > m.config.Vocab {
+		return nil, nil, record.Fail(record.Mismatch, "the tokenizer has %d tokens and the model %d: export with the tokenizer it was trained with", o.Tokenizer.Vocab(), m.config.Vocab)
+	}
+	if files, err = o.Tokenizer.HFFiles(m.config.Context); err != nil {
+		return nil, nil, err
+	}
+	if id, ok := o.Tokenizer.EOS(); ok && len(eos) == 0 {
+		eos = []int32{id}
+	}
+	return files, eos, nil
+}
+
+// jsonFile is a value as a small file.
+func jsonFile(name string, value any) (data.File, error) {
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return data.File{}, record.Fail(record.Internal, "write %s: %w", name, err)
+	}
+	return data.File{Name: name, Data: append(text, '\n')}, nil
+}
+
+// Replaceable refuses a folder that holds anything but an export, which is replaced as a whole: the error is NotPermitted.
+func Replaceable(fsys record.FS, dir string) error {
 	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -113,6 +130,7 @@ func replaceable(fsys record.FS, dir string) error {
 	}
 	ours := []string{
 		hfConfigFile, hfGenerationFile, safetensors.ModelFile, data.TokenizerFile, "tokenizer_config.json", "special_tokens_map.json",
+		VerifierFile,
 	}
 	for _, e := range entries {
 		if !slices.Contains(ours, e.Name()) {

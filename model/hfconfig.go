@@ -19,14 +19,21 @@ import (
 // Hugging Face implementation assumes.
 func hfFamilies() []hfFamily {
 	return []hfFamily{
-		{config.Llama2, "llama", "LlamaForCausalLM", 1e-6},
-		{config.OLMo2, "olmo2", "Olmo2ForCausalLM", 1e-5},
+		{config.Llama2, "llama", "LlamaForCausalLM", "LlamaForSequenceClassification", 1e-6},
+		{config.OLMo2, "olmo2", "Olmo2ForCausalLM", "", 1e-5},
 	}
 }
 
 type hfFamily struct {
 	family, modelType, architecture string
+	classifier                      string // architecture of a classification of texts; empty: transformers has none
 	defaultEps                      float64
+}
+
+// hfFamilyOf is the family of a model, whose shape has been checked.
+func hfFamilyOf(c config.Model) hfFamily {
+	i := slices.IndexFunc(hfFamilies(), func(f hfFamily) bool { return f.family == c.Family })
+	return hfFamilies()[i]
 }
 
 // hfNumber is a float that JSON readers take for one: 10000.0, not 10000.
@@ -58,6 +65,7 @@ type hfConfig struct {
 	HeadDim          int       `json:"head_dim,omitempty"` // Llama's
 	HiddenAct        string    `json:"hidden_act"`
 	HiddenSize       int       `json:"hidden_size"`
+	ID2Label         hfLabels  `json:"id2label,omitempty"` // a classifier's
 	InitRange        hfNumber  `json:"initializer_range"`
 	Intermediate     int       `json:"intermediate_size"`
 	MaxPositions     int       `json:"max_position_embeddings"`
@@ -66,7 +74,7 @@ type hfConfig struct {
 	Heads            int       `json:"num_attention_heads"`
 	Layers           int       `json:"num_hidden_layers"`
 	KVHeads          int       `json:"num_key_value_heads"`
-	PAD              *int32    `json:"pad_token_id"`
+	PAD              *int32    `json:"pad_token_id"` // a classifier's
 	Eps              hfNumber  `json:"rms_norm_eps"`
 	Rope             hfRope    `json:"rope_parameters"`
 	RopeScaling      *struct{} `json:"rope_scaling"`
@@ -76,6 +84,9 @@ type hfConfig struct {
 	UseCache         bool      `json:"use_cache"`
 	Vocab            int       `json:"vocab_size"`
 }
+
+// hfLabels are the names of a classifier's labels by their numbers.
+type hfLabels map[string]string
 
 // hfGeneration is a generation_config.json: greedy unless asked otherwise.
 type hfGeneration struct {
@@ -110,11 +121,10 @@ func (t *hfTokens) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// newHFConfig describes a model for Hugging Face. A padding token is named only for generation: in config.json it would
+// newHFConfig describes a language model for Hugging Face. A padding token is named only for generation: in config.json it would
 // cut that token's row out of later fine-tuning.
 func newHFConfig(c config.Model, dtype string, eos []int32) hfConfig {
-	i := slices.IndexFunc(hfFamilies(), func(f hfFamily) bool { return f.family == c.Family })
-	f := hfFamilies()[i]
+	f := hfFamilyOf(c)
 	out := hfConfig{
 		Architectures: []string{f.architecture}, DType: dtype, EOS: eos, HiddenAct: "silu", HiddenSize: c.Width, InitRange: 0.02,
 		Intermediate: c.FFN, MaxPositions: c.Context, ModelType: f.modelType, Heads: c.Heads, Layers: c.Layers, KVHeads: c.KVHeads,
@@ -130,34 +140,61 @@ func newHFConfig(c config.Model, dtype string, eos []int32) hfConfig {
 // maxHFConfig is the largest config.json in bytes.
 const maxHFConfig = 1 << 20
 
+// hfHead says what the output layer of a folder's model is for.
+type hfHead int
+
+const (
+	nextToken hfHead = iota // scores of all tokens
+	oneLabel                // one score of a text
+)
+
+// advice says which model to choose instead.
+func (h hfHead) advice() string {
+	if h == oneLabel {
+		return "choose a LlamaForSequenceClassification with one label and without these features, such as plasticity verifier makes"
+	}
+	return "choose a Llama or OLMo-2 model without these features"
+}
+
+// hfFolder is what config.json says of a model.
+type hfFolder struct {
+	config config.Model
+	eos    hfTokens
+	pad    *int32 // nil: none
+}
+
 // readHFConfig reads config.json of a Hugging Face folder. What this package cannot compute is refused by name, all of it
 // at once: the error is a record.Failure with BadData.
-func readHFConfig(fsys record.FS, dir string) (config.Model, hfTokens, error) {
+func readHFConfig(fsys record.FS, dir string, head hfHead) (hfFolder, error) {
 	path := filepath.Join(dir, hfConfigFile)
 	text, err := record.ReadFile(fsys, path, maxHFConfig)
 	if err != nil {
-		return config.Model{}, nil, missing(err, "name a run folder or the folder of a Hugging Face model")
+		return hfFolder{}, missing(err, "name a run folder or the folder of a Hugging Face model")
 	}
-	r := &hfReader{}
+	r := &hfReader{head: head}
 	if r.fields, err = object(text); err != nil {
-		return config.Model{}, nil, record.Fail(record.BadData, "%s: %w: copy or export it again", path, err)
+		return hfFolder{}, record.Fail(record.BadData, "%s: %w: copy or export it again", path, err)
 	}
-	c := r.model()
-	var eos hfTokens
-	r.read("eos_token_id", &eos, "a token id or a list of them")
+	h := hfFolder{config: r.model()}
+	r.read("eos_token_id", &h.eos, "a token id or a list of them")
+	if head == oneLabel {
+		r.read("pad_token_id", &h.pad, "a token id")
+		r.labels()
+	}
 	if len(r.problems) == 0 {
-		if err := check(c); err != nil {
+		if err := check(h.config); err != nil {
 			r.problems = append(r.problems, err.Error())
 		}
 	}
 	if len(r.problems) > 0 {
-		return config.Model{}, nil, record.Fail(record.BadData, "%s: this model cannot be used: %s: choose a Llama or OLMo-2 model without these features", path, join(r.problems))
+		return hfFolder{}, record.Fail(record.BadData, "%s: this model cannot be used: %s: %s", path, join(r.problems), head.advice())
 	}
-	return c, eos, nil
+	return h, nil
 }
 
 // hfReader collects the problems of a config.json.
 type hfReader struct {
+	head     hfHead
 	fields   map[string]json.RawMessage
 	problems []string
 }
@@ -223,12 +260,34 @@ func (r *hfReader) family() hfFamily {
 		return hfFamily{}
 	}
 	f := hfFamilies()[i]
-	architectures := []string{f.architecture}
+	want := f.architecture
+	if r.head == oneLabel {
+		if want = f.classifier; want == "" {
+			r.problem("model_type", "%q has no classification of texts", f.modelType)
+			return f
+		}
+	}
+	architectures := []string{want}
 	r.read("architectures", &architectures, "a list of texts")
-	if len(architectures) != 1 || architectures[0] != f.architecture {
-		r.problem("architectures", "%.200q is not %q", architectures, f.architecture)
+	if len(architectures) != 1 || architectures[0] != want {
+		r.problem("architectures", "%.200q is not %q", architectures, want)
 	}
 	return f
+}
+
+// labels refuses a classifier with another number of labels than one. Where config.json is silent transformers takes two.
+func (r *hfReader) labels() {
+	n, key := 2, "num_labels"
+	r.read(key, &n, "a whole number")
+	if r.given("id2label") {
+		var names map[string]json.RawMessage
+		key = "id2label"
+		r.read(key, &names, "an object")
+		n = len(names)
+	}
+	if n != 1 {
+		r.problem(key, "%d labels and not one", n)
+	}
 }
 
 // rope reads the rotary base from either spelling.

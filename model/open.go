@@ -42,11 +42,16 @@ func Locate(path string) (Source, error) {
 	case there(filepath.Join(path, record.ManifestFile)):
 		return locateCheckpoint(fsys, path)
 	}
-	c, eos, err := readHFConfig(fsys, path)
+	h, err := readHFConfig(fsys, path, nextToken)
 	if err != nil {
 		return Source{}, err
 	}
-	return Source{Path: path, Config: c, EOS: eos, weights: path, tokenizers: []string{filepath.Join(path, data.TokenizerFile)}}, nil
+	return h.source(path), nil
+}
+
+// source is a Hugging Face folder as a Source.
+func (h hfFolder) source(path string) Source {
+	return Source{Path: path, Config: h.config, EOS: h.eos, weights: path, tokenizers: []string{filepath.Join(path, data.TokenizerFile)}}
 }
 
 func there(path string) bool {

@@ -42,9 +42,29 @@ func fits(cfg config.Model, f *safetensors.File) error {
 	}
 	r := nn.NewRegistry()
 	Declare(r, cfg)
+	differences := compare(r.Params(), f, func(e safetensors.Entry) error {
+		if e.Name == headName && cfg.TieEmbeddings {
+			return sameHead(f, e)
+		}
+		return notPart(e)
+	})
+	if len(differences) == 0 {
+		return nil
+	}
+	return record.Fail(record.Mismatch, "%s does not fit the model (%s, %d layers, width %d, vocabulary %d), %d differences: %s: name the weights that belong to this configuration",
+		f.Path(), cfg.Family, cfg.Layers, cfg.Width, cfg.Vocab, len(differences), join(differences))
+}
+
+// notPart is the error of a tensor that nobody asked for.
+func notPart(e safetensors.Entry) error {
+	return fmt.Errorf("%s %v is not part of the model", e.Name, e.Shape)
+}
+
+// compare lists how the tensors of a file differ from parameters; further says what is wrong with one beyond them, if anything.
+func compare(params []*nn.Param, f *safetensors.File, further func(safetensors.Entry) error) []string {
 	var differences []string
 	wanted := map[string]bool{}
-	for _, p := range r.Params() {
+	for _, p := range params {
 		wanted[p.Name] = true
 		e, ok := f.Tensor(p.Name)
 		switch {
@@ -58,19 +78,11 @@ func fits(cfg config.Model, f *safetensors.File) error {
 		if wanted[e.Name] || strings.HasSuffix(e.Name, ".rotary_emb.inv_freq") {
 			continue // old files carry the rotary frequencies, which follow from the configuration
 		}
-		if e.Name == headName && cfg.TieEmbeddings {
-			if err := sameHead(f, e); err != nil {
-				differences = append(differences, err.Error())
-			}
-			continue
+		if err := further(e); err != nil {
+			differences = append(differences, err.Error())
 		}
-		differences = append(differences, fmt.Sprintf("%s %v is not part of the model", e.Name, e.Shape))
 	}
-	if len(differences) == 0 {
-		return nil
-	}
-	return record.Fail(record.Mismatch, "%s does not fit the model (%s, %d layers, width %d, vocabulary %d), %d differences: %s: name the weights that belong to this configuration",
-		f.Path(), cfg.Family, cfg.Layers, cfg.Width, cfg.Vocab, len(differences), join(differences))
+	return differences
 }
 
 // maxDifferences is how many differences a message shows.
