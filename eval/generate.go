@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"plasticity/config"
 	"plasticity/data"
 	"plasticity/model"
 	"plasticity/record"
@@ -100,7 +101,11 @@ func (g *Generator) batch(capacity int) int {
 	if g.options.Batch > 0 {
 		return g.options.Batch
 	}
-	c := g.model.Config()
+	return slotsFor(g.model.Config(), capacity)
+}
+
+// slotsFor is how many sequences of so many tokens a gibibyte of keys and values has room for, at most 512.
+func slotsFor(c config.Model, capacity int) int {
 	bytes := 2 * 4 * c.Layers * c.KVHeads * (c.HeadSize() + 31) * (capacity + 15)
 	return max(1, min(512, 1<<30/bytes))
 }
