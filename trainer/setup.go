@@ -90,17 +90,23 @@ func parentOf(init string) (parent, error) {
 	if source.RunID != "" {
 		return parent{source.RunID, fmt.Sprintf("%s@%d", source.RunID, source.Step)}, nil
 	}
-	digest, err := weightsDigest(init)
+	identity, err := FolderIdentity(init)
 	if err != nil {
 		return parent{}, err
 	}
-	return parent{"hf-" + digest[:16], "hf-" + digest}, nil
+	return parent{identity[:len("hf-")+16], identity}, nil
 }
 
 // Identity says which weights lie at a path: the run's id and the checkpoint's step, or a digest of a Hugging Face folder's.
 func Identity(path string) (string, error) {
 	p, err := parentOf(path)
 	return p.identity, err
+}
+
+// FolderIdentity is a digest of the weights in a Hugging Face folder, whatever they are for.
+func FolderIdentity(dir string) (string, error) {
+	digest, err := weightsDigest(dir)
+	return "hf-" + digest, err
 }
 
 // weightsDigest is the SHA-256 over the weight files of a Hugging Face folder, in the order of their names.
