@@ -28,6 +28,7 @@ import (
 const (
 	settingsFile  = "eval.json"
 	responsesFile = "responses.jsonl"
+	rewardsFile   = "rewards.jsonl"
 )
 
 // stops are what the authors' harness ends an answer by.
@@ -45,6 +46,7 @@ type evaluation struct {
 	Temperature       float64 `json:"temperature"`
 	RepetitionPenalty float64 `json:"repetition_penalty"`
 	Precision         string  `json:"precision"`
+	Reward            string  `json:"reward,omitempty"` // digest of the reward model's weights
 	Seed              int64   `json:"seed"`
 }
 
@@ -92,6 +94,11 @@ func answerAndScore(ctx context.Context, r request.EvalTask, s streams) error {
 	if e.Model, err = trainer.Identity(r.Model); err != nil {
 		return err
 	}
+	judge, err := openRewarding(r)
+	if err != nil {
+		return err
+	}
+	e.Reward = judge.identity
 	if err := record.MkdirAll(record.OS(), r.Out); err != nil {
 		return err
 	}
@@ -100,7 +107,7 @@ func answerAndScore(ctx context.Context, r request.EvalTask, s streams) error {
 		return err
 	}
 	defer lock.Release() //nolint:errcheck // the process ends soon and the kernel lets go
-	a := &answering{request: r, streams: s, set: set, model: m, source: source, evaluation: e, kind: kind}
+	a := &answering{request: r, streams: s, set: set, model: m, source: source, evaluation: e, kind: kind, rewarding: judge}
 	result, err := a.result(ctx)
 	if err != nil {
 		return err
@@ -131,6 +138,7 @@ type answering struct {
 	source     model.Source
 	evaluation evaluation
 	kind       answer.Kind
+	rewarding  rewarding
 }
 
 // result makes the answers that are not there yet, measures the losses of the reference responses, and scores.
@@ -171,6 +179,11 @@ func (a *answering) result(ctx context.Context) (metric.Result, error) {
 	}
 	for i := range problems {
 		problems[i].Loss = &losses[i]
+	}
+	if a.request.Reward != "" {
+		if err := a.reward(ctx, problems); err != nil {
+			return metric.Result{}, err
+		}
 	}
 	return metric.Score(problems, a.kind, a.request.Seed)
 }

@@ -53,7 +53,7 @@ func evalJobs() []evalJob {
 		{jobLoss, []string{"loss", "model", "tokens", "threads"}},
 		{jobScore, []string{"responses", "task", "out", "answers", "seed"}},
 		{jobAnswer, []string{
-			"task", "model", "out", "samples", "limit", "max-tokens", "temperature", "repetition-penalty", "precision", "seed", "threads",
+			"task", "model", "out", "samples", "limit", "max-tokens", "temperature", "repetition-penalty", "precision", "reward", "seed", "threads",
 		}},
 	}
 }

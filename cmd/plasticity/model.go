@@ -80,7 +80,9 @@ func newEval(a *app) *cobra.Command {
 With --json the result is one line {"loss_nats_per_token","bits_per_byte","tokens"}.
 
 Or let a model answer the test set of a task, greedily and by samples, and score the answers: --model, --task with the task's
-folder, and --out. Stopped, it goes on where it was. OUT/responses.jsonl has the answers.
+folder, and --out. Stopped, it goes on where it was. OUT/responses.jsonl has the answers. With --reward a reward model reads the prompt
+with each sampled answer: a folder that plasticity verifier made, or another LlamaForSequenceClassification with one label.
+OUT/rewards.jsonl has the rewards, and rm@N and orm are among the metrics.
 
 Or score responses made elsewhere, without a model: --task with the task's name, --responses and --out. Each line of the file is a
 problem {"id","problem","answer","responses":[…]}, optionally with "greedy" (the text at temperature 0) and "rewards":[…], one to
@@ -92,6 +94,7 @@ OUT/samples_TASK.jsonl says for each problem what was extracted and what is corr
 {"task","out","unchanged","results"}.`,
 		Example: `  plasticity eval --model runs/mine --loss data/sotu-512/val
   plasticity eval --model runs/tuned --task tasks/arithmetic --out scores
+  plasticity eval --model runs/tuned --task tasks/arithmetic --reward runs/verifier --out rewarded
   plasticity eval --task gsm8k-platinum --responses responses.jsonl --out scores
   plasticity eval --task my-quiz --answers letter --responses responses.jsonl --out scores --json`,
 		Args: noArguments,
@@ -117,6 +120,13 @@ OUT/samples_TASK.jsonl says for each problem what was extracted and what is corr
 	cmd.Flags().StringVar(&loss.Data, "loss", "", "prepared folder with a manifest.json, such as DIR/val")
 	cmd.Flags().Int64Var(&loss.Tokens, "tokens", 0, "tokens to use, from the beginning; 0: all")
 	cmd.Flags().StringVar(&answers.Task, "task", "", "with --model a folder made by data task, with --responses a name such as gsm8k-platinum")
+	addAnswerFlags(cmd, &answers)
+	score.add(cmd)
+	return cmd
+}
+
+// addAnswerFlags adds what says how a task is answered, and what more than one job reads.
+func addAnswerFlags(cmd *cobra.Command, answers *request.EvalTask) {
 	cmd.Flags().StringVarP(&answers.Out, "out", "o", "", "folder for results.json and samples; another result in it is not replaced")
 	cmd.Flags().IntVar(&answers.Samples, "samples", 16, "answers to each problem besides the greedy one")
 	cmd.Flags().IntVar(&answers.Limit, "limit", 0, "problems, from the first on; 0: all")
@@ -124,11 +134,10 @@ OUT/samples_TASK.jsonl says for each problem what was extracted and what is corr
 	cmd.Flags().Float64Var(&answers.Temperature, "temperature", 1, "of the samples")
 	cmd.Flags().Float64Var(&answers.RepetitionPenalty, "repetition-penalty", 1, "of all answers; the paper's is 1.1")
 	cmd.Flags().StringVar(&answers.Precision, "precision", "f32", "of products: f32 or bf16")
+	cmd.Flags().StringVar(&answers.Reward, "reward", "", "folder of a reward model (default: no rewards)")
 	cmd.Flags().Int64Var(&answers.Seed, "seed", 1, "seed of samples and of bootstrapped intervals")
 	cmd.Flags().IntVar(&answers.Threads, "threads", 0, "threads; 0: all cores")
 	cmd.Flags().BoolVar(&answers.JSON, "json", false, "one line of JSON")
-	score.add(cmd)
-	return cmd
 }
 
 func (a *app) measureLoss(cmd *cobra.Command, r request.EvalLoss) error {

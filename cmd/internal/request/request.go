@@ -22,6 +22,7 @@ const (
 	CommandGenerate = "generate"  // Generate → Generated
 	CommandEvalLoss = "eval-loss" // EvalLoss → Loss
 	CommandEvalTask = "eval-task" // EvalTask → Scored
+	CommandVerifier = "verifier"  // Verifier → Verified
 	CommandExport   = "export"    // Export
 	CommandImport   = "import"    // Import
 	CommandBench    = "bench"     // Bench → lines, see BenchServe
@@ -99,11 +100,38 @@ type EvalTask struct {
 	MaxTokens         int     `json:"max_tokens,omitempty"` // of an answer; 0: what the context has room for
 	Temperature       float64 `json:"temperature"`          // of the samples
 	RepetitionPenalty float64 `json:"repetition_penalty,omitempty"`
-	Precision         string  `json:"precision"` // f32 | bf16
+	Precision         string  `json:"precision"`        // f32 | bf16
+	Reward            string  `json:"reward,omitempty"` // folder of a reward model; empty: none
 	Seed              int64   `json:"seed"`
 	Threads           int     `json:"threads,omitempty"`
 	JSON              bool    `json:"json,omitempty"`
 	Quiet             bool    `json:"quiet,omitempty"`
+}
+
+// Verifier lets a model answer training problems of a task and makes a reward model that tells right answers from wrong ones.
+type Verifier struct {
+	Model             string  `json:"model"`
+	Task              string  `json:"task"` // folder
+	Out               string  `json:"out"`
+	Problems          int     `json:"problems"`             // of the training set, from the first on; 0: all
+	Samples           int     `json:"samples"`              // of each problem
+	MaxTokens         int     `json:"max_tokens,omitempty"` // of an answer; 0: what the context has room for
+	Temperature       float64 `json:"temperature"`
+	RepetitionPenalty float64 `json:"repetition_penalty,omitempty"`
+	Precision         string  `json:"precision"` // f32 | bf16, of sampling
+	Steps             int     `json:"steps"`
+	Batch             int     `json:"batch"` // answers a step
+	LR                float64 `json:"lr"`    // peak
+	Seed              int64   `json:"seed"`
+	Threads           int     `json:"threads,omitempty"`
+	JSON              bool    `json:"json,omitempty"`
+	Quiet             bool    `json:"quiet,omitempty"`
+}
+
+// Verified is the reply to Verifier with JSON: Verifier is what the folder's verifier.json says.
+type Verified struct {
+	Out      string `json:"out"`
+	Verifier any    `json:"verifier"`
 }
 
 // Scored is the reply to EvalTask with JSON: Results is the task's entry of results.json.

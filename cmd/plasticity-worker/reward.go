@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"plasticity/cmd/internal/request"
+	"plasticity/data"
+	"plasticity/eval"
+	"plasticity/eval/metric"
+	"plasticity/model"
+	"plasticity/record"
+	"plasticity/trainer"
+)
+
+// rewarding is the reward model of an evaluation; the zero value stands for none.
+type rewarding struct {
+	source    model.RewardSource
+	tokenizer *data.Tokenizer
+	identity  string
+}
+
+// openRewarding looks at all of a reward model, so that a damaged one is refused before anything is written.
+func openRewarding(r request.EvalTask) (rewarding, error) {
+	if r.Reward == "" {
+		return rewarding{}, nil
+	}
+	source, err := model.LocateReward(r.Reward)
+	if err != nil {
+		return rewarding{}, err
+	}
+	tokenizer, err := source.Tokenizer()
+	if err != nil {
+		return rewarding{}, err
+	}
+	whole, err := source.Open(1)
+	if err != nil {
+		return rewarding{}, err
+	}
+	whole.Close()
+	identity, err := trainer.FolderIdentity(r.Reward)
+	return rewarding{source, tokenizer, identity}, err
+}
+
+// rewards is a line of rewardsFile.
+type rewards struct {
+	ID      string    `json:"id"`
+	Rewards []float64 `json:"rewards"` // one to each of the responses
+}
+
+// reward gives the responses that have none a reward, in the order of the test set, and puts all of them into the problems.
+func (a *answering) reward(ctx context.Context, problems []metric.Problem) error {
+	path := filepath.Join(a.request.Out, rewardsFile)
+	journal, err := record.OpenJournal(record.OS(), path) // a torn last line is cut off
+	if err != nil {
+		return err
+	}
+	defer journal.Close() //nolint:errcheck // what was appended is on the disk
+	had, err := readRewards(path, problems)
+	if err != nil {
+		return err
+	}
+	texts, longest := a.texts(problems)
+	if known := a.rewarding.source.Config.Context; longest > known && !a.request.Quiet {
+		fmt.Fprintf(a.streams.errs, "the longest text has %d tokens, and the reward model was made for %d: its rewards beyond are a guess\n", longest, known)
+	}
+	loaded, err := a.rewarding.source.Open(longest)
+	if err != nil {
+		return err
+	}
+	rewarder, err := eval.NewRewarder(loaded, a.rewarding.source.Pad, compute(a.request.Threads))
+	if err != nil {
+		return err
+	}
+	defer rewarder.Close()
+	fellBack(a.streams, a.request.Quiet, rewarder.Fallback())
+	began, progress, samples := time.Now(), a.streams.progress(a.request.Quiet), a.request.Samples
+	for len(texts) > had*samples {
+		some := texts[had*samples:]
+		scores, err := rewarder.Score(ctx, some[:min(len(some), rewardedAtOnce*samples)])
+		if err != nil {
+			return err
+		}
+		for own := range slices.Chunk(scores, samples) {
+			problems[had].Rewards = own
+			if err := journal.Append(rewards{problems[had].ID, own}); err != nil {
+				return err
+			}
+			had++
+		}
+		if progress != nil {
+			fmt.Fprintf(progress, "rewarded %d of %d problems, %.1fs\n", had, len(problems), time.Since(began).Seconds())
+		}
+	}
+	return nil
+}
+
+// rewardedAtOnce is how many problems are rewarded before their rewards are written.
+const rewardedAtOnce = 64
+
+// texts are the tokens of every prompt with each of its responses, problem by problem.
+func (a *answering) texts(problems []metric.Problem) (texts [][]int32, longest int) {
+	for i, e := range a.set.Test() {
+		for _, response := range problems[i].Responses {
+			ids := eval.AnswerTokens(a.rewarding.tokenizer, e, response)
+			texts, longest = append(texts, ids), max(longest, len(ids))
+		}
+	}
+	return texts, longest
+}
+
+// readRewards puts the rewards that are there into the problems, whose order they have, and says how many have theirs.
+func readRewards(path string, problems []metric.Problem) (had int, err error) {
+	text, err := record.ReadFile(record.OS(), path, math.MaxInt64-1)
+	if err != nil {
+		return 0, record.FailIO(err, "read %s", path)
+	}
+	for line := range bytes.Lines(text) {
+		var r rewards
+		decoder := json.NewDecoder(bytes.NewReader(line))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&r); err != nil {
+			return 0, record.Fail(record.BadData, "%s:%d: %w: remove the file", path, had+1, err)
+		}
+		if had == len(problems) || r.ID != problems[had].ID || len(r.Rewards) != len(problems[had].Responses) {
+			return 0, record.Fail(record.BadData, "%s:%d: are not the rewards of the responses in line %d of %s: remove the file", path, had+1, had+1, responsesFile)
+		}
+		problems[had].Rewards = r.Rewards
+		had++
+	}
+	return had, nil
+}
