@@ -75,7 +75,7 @@ checkpoint: {every_steps: 150}
 func learn(t *testing.T, r request.Verifier) (code record.Code, out, errs string) {
 	t.Helper()
 	r.Samples, r.MaxTokens, r.Temperature, r.RepetitionPenalty, r.Precision, r.Seed, r.Threads, r.JSON = 4, 16, 1, 1, "f32", 3, 1, true
-	r.Steps, r.Batch, r.LR = 30, 16, 3e-3
+	r.Steps, r.Batch, r.LR = 30, 16, 1e-2
 	return work(t, request.CommandVerifier, r)
 }
 
@@ -308,8 +308,9 @@ func TestVerifier_OracleRewards(t *testing.T) {
 	for i := range ours {
 		worst = max(worst, math.Abs(ours[i]-theirs.Logits[i]))
 	}
-	if !(worst <= 1e-4) {
-		t.Errorf("rewards differ by %v from transformers'", worst)
+	spread := slices.Max(theirs.Logits) - slices.Min(theirs.Logits)
+	if !(worst <= 1e-4 && worst <= 1e-3*spread) {
+		t.Errorf("rewards differ by %v from transformers', which reach over %v", worst, spread)
 	}
-	t.Logf("%d rewards of a verifier that the program wrote, largest difference %.1e", len(ours), worst)
+	t.Logf("%d rewards of a verifier that the program wrote, over a range of %.2g, largest difference %.1e", len(ours), spread, worst)
 }
