@@ -27,6 +27,12 @@
 // then. A prompt that leaves no room for a response is an error that names the example, where LLaMA-Factory would cut it:
 // a question without its end teaches nothing.
 //
+// # Multiple choice
+//
+// [LoadMultipleChoice] reads the tests that the paper's models are compared on before and after fine-tuning (HellaSwag, WinoGrande,
+// PIQA, OpenBookQA, ARC, MathQA) and makes the contexts and continuations of the lm-evaluation-harness of them; three synthetic
+// families can be had as such tests without any file. docs/multiple-choice.md has the layouts.
+//
 // # Which side an example is on
 //
 // In the synthetic families the side is a function of the problem alone: a hash of its content, in an order of its parts
