@@ -26,6 +26,12 @@
 // Beside them stands, where it is given, loss_nats_per_token: the cross-entropy of the reference responses, all tokens
 // counting the same.
 //
+// # Multiple choice
+//
+// A [ChoiceTask] has the log-likelihoods of the choices of problems instead of responses. acc is the share of problems whose
+// likeliest choice is the gold one, acc_norm the same by log-likelihood over the characters of the choice; [WriteChoices] writes
+// them as the lm-evaluation-harness does, "acc,none" with "acc_stderr,none", and Wilson's interval beside them.
+//
 // # Intervals
 //
 // All are of 95 %, over problems. Means of zeros and ones have Wilson's interval; the others are bootstrapped with 10,000

@@ -49,6 +49,11 @@ func Write(fsys record.FS, dir string, r Report) (unchanged bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	return writeFiles(fsys, dir, files)
+}
+
+// writeFiles writes files, results.json last.
+func writeFiles(fsys record.FS, dir string, files []file) (unchanged bool, err error) {
 	if err := record.MkdirAll(fsys, dir); err != nil {
 		return false, err
 	}
