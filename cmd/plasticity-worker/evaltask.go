@@ -151,7 +151,7 @@ func (a *answering) result(ctx context.Context) (metric.Result, error) {
 	if err != nil {
 		return metric.Result{}, err
 	}
-	if err := a.claim(); err != nil {
+	if err := claim(a.request.Out, a.evaluation); err != nil {
 		return metric.Result{}, err
 	}
 	with := compute(a.request.Threads)
@@ -188,14 +188,14 @@ func (a *answering) result(ctx context.Context) (metric.Result, error) {
 	return metric.Score(problems, a.kind, a.request.Seed)
 }
 
-// claim writes what this evaluation is, or refuses a folder that holds another one.
-func (a *answering) claim() error {
-	text, err := json.MarshalIndent(a.evaluation, "", "  ")
+// claim writes what an evaluation is, or refuses a folder that holds another one.
+func claim(out string, evaluation any) error {
+	text, err := json.MarshalIndent(evaluation, "", "  ")
 	if err != nil {
 		return record.Fail(record.Internal, "%w", err)
 	}
 	text = append(text, '\n')
-	path := filepath.Join(a.request.Out, settingsFile)
+	path := filepath.Join(out, settingsFile)
 	old, err := record.ReadFile(record.OS(), path, 1<<20)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

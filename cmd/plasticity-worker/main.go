@@ -75,6 +75,8 @@ func dispatch(ctx context.Context, command, text string, s streams) error {
 		return with(text, func(r request.EvalTask) error { return evalTask(ctx, r, s) })
 	case request.CommandVerifier:
 		return with(text, func(r request.Verifier) error { return verifier(ctx, r, s) })
+	case request.CommandEvalChoices:
+		return with(text, func(r request.EvalChoices) error { return evalChoices(ctx, r, s) })
 	case request.CommandExport:
 		return with(text, func(r request.Export) error { return export(r, s) })
 	case request.CommandImport:

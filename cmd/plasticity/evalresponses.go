@@ -36,10 +36,14 @@ func (f *scoreFlags) add(cmd *cobra.Command) {
 
 // The jobs of eval.
 const (
-	jobLoss   = "measure a loss"
-	jobScore  = "score responses"
-	jobAnswer = "answer a task"
+	jobLoss    = "measure a loss"
+	jobScore   = "score responses"
+	jobAnswer  = "answer a task"
+	jobChoices = "rank choices"
 )
+
+// evalUsage says which flags ask for which job.
+const evalUsage = "give --model and --loss to measure a loss, --model and --task to answer a task, --model and --choices to rank the choices of a test, or --task and --responses to score responses"
 
 // evalJob is one of the things that eval does, and the flags it has.
 type evalJob struct {
@@ -51,6 +55,7 @@ type evalJob struct {
 func evalJobs() []evalJob {
 	return []evalJob{
 		{jobLoss, []string{"loss", "model", "tokens", "threads"}},
+		{jobChoices, []string{"choices", "model", "data", "out", "limit", "precision", "threads"}},
 		{jobScore, []string{"responses", "task", "out", "answers", "seed"}},
 		{jobAnswer, []string{
 			"task", "model", "out", "samples", "limit", "max-tokens", "temperature", "repetition-penalty", "precision", "reward", "seed", "threads",
@@ -71,11 +76,11 @@ func chooseJob(cmd *cobra.Command) (string, error) {
 			}
 		})
 		if wrong != "" {
-			return "", misuse(cmd, fmt.Errorf("--%s and --%s do not go together: give --model and --loss to measure a loss, --model and --task to answer a task, or --task and --responses to score responses", job.flags[0], wrong))
+			return "", misuse(cmd, fmt.Errorf("--%s and --%s do not go together: %s", job.flags[0], wrong, evalUsage))
 		}
 		return job.name, nil
 	}
-	return "", misuse(cmd, errors.New("nothing to do: give --model and --loss to measure a loss, --model and --task to answer a task, or --task and --responses to score responses"))
+	return "", misuse(cmd, errors.New("nothing to do: "+evalUsage))
 }
 
 // kind returns the kind of answers that was asked for, or that of the task.

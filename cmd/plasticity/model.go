@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"plasticity/cmd/internal/request"
+	"plasticity/data/task"
 )
 
 func newGenerate(a *app) *cobra.Command {
@@ -70,12 +72,18 @@ func checkThreads(n int) error {
 	return nil
 }
 
+// evalFlags are the flags of all jobs of eval; those that jobs share are in answers.
+type evalFlags struct {
+	loss    request.EvalLoss
+	answers request.EvalTask
+	choices request.EvalChoices
+	score   scoreFlags
+}
+
 func newEval(a *app) *cobra.Command {
-	var loss request.EvalLoss
-	answers := request.EvalTask{}
-	var score scoreFlags
+	var f evalFlags
 	cmd := &cobra.Command{
-		Use: "eval", Short: "Measure a loss, answer a task and score the answers, or score responses made elsewhere",
+		Use: "eval", Short: "Measure a loss, answer a task, rank the choices of a test, or score responses made elsewhere",
 		Long: `Measure the mean loss of a model on prepared shards: --model and --loss.
 With --json the result is one line {"loss_nats_per_token","bits_per_byte","tokens"}.
 
@@ -84,49 +92,40 @@ folder, and --out. Stopped, it goes on where it was. OUT/responses.jsonl has the
 with each sampled answer: a folder that plasticity verifier made, or another LlamaForSequenceClassification with one label.
 OUT/rewards.jsonl has the rewards, and rm@N and orm are among the metrics.
 
+Or rank the choices of a multiple-choice test by their log-likelihoods, as the lm-evaluation-harness does: --model, --choices with
+the name of a test, --data with the folder of its public data, and --out. The metrics are acc and acc_norm. Stopped, it goes on
+where it was. The tests are ` + strings.Join(task.MultipleChoiceTests(), ", ") + `;
+the last three are made by a seed where --data is not given.
+
 Or score responses made elsewhere, without a model: --task with the task's name, --responses and --out. Each line of the file is a
 problem {"id","problem","answer","responses":[…]}, optionally with "greedy" (the text at temperature 0) and "rewards":[…], one to
 each response.
 
-The metrics are greedy, maj@N, rm@N, pass@N, correct_ratio and orm, those that the responses allow, and the cross-entropy of the
-reference responses, with intervals of 95 %. OUT/results.json has them in the shape of the lm-evaluation-harness,
+The metrics of answers are greedy, maj@N, rm@N, pass@N, correct_ratio and orm, those that the responses allow, and the cross-entropy
+of the reference responses, with intervals of 95 %. OUT/results.json has them in the shape of the lm-evaluation-harness,
 OUT/samples_TASK.jsonl says for each problem what was extracted and what is correct. With --json the result is one line
 {"task","out","unchanged","results"}.`,
 		Example: `  plasticity eval --model runs/mine --loss data/sotu-512/val
   plasticity eval --model runs/tuned --task tasks/arithmetic --out scores
   plasticity eval --model runs/tuned --task tasks/arithmetic --reward runs/verifier --out rewarded
+  plasticity eval --model runs/tuned --choices hellaswag --data hellaswag --out scores
   plasticity eval --task gsm8k-platinum --responses responses.jsonl --out scores
   plasticity eval --task my-quiz --answers letter --responses responses.jsonl --out scores --json`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			job, err := chooseJob(cmd)
-			if err != nil {
-				return err
-			}
-			loss.Quiet, answers.Quiet = a.quiet, a.quiet
-			switch job {
-			case jobScore:
-				score.task, score.out, score.seed, score.asJSON = answers.Task, answers.Out, answers.Seed, answers.JSON
-				return a.scoreResponses(cmd, &score)
-			case jobAnswer:
-				return a.answerTask(cmd, answers)
-			default:
-				loss.Model, loss.Threads, loss.JSON = answers.Model, answers.Threads, answers.JSON
-				return a.measureLoss(cmd, loss)
-			}
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.evaluate(cmd, &f) },
 	}
+	f.add(cmd)
+	return cmd
+}
+
+func (f *evalFlags) add(cmd *cobra.Command) {
+	loss, answers, choices := &f.loss, &f.answers, &f.choices
 	cmd.Flags().StringVarP(&answers.Model, "model", "m", "", "run, checkpoint or Hugging Face folder")
 	cmd.Flags().StringVar(&loss.Data, "loss", "", "prepared folder with a manifest.json, such as DIR/val")
 	cmd.Flags().Int64Var(&loss.Tokens, "tokens", 0, "tokens to use, from the beginning; 0: all")
 	cmd.Flags().StringVar(&answers.Task, "task", "", "with --model a folder made by data task, with --responses a name such as gsm8k-platinum")
-	addAnswerFlags(cmd, &answers)
-	score.add(cmd)
-	return cmd
-}
-
-// addAnswerFlags adds what says how a task is answered, and what more than one job reads.
-func addAnswerFlags(cmd *cobra.Command, answers *request.EvalTask) {
+	cmd.Flags().StringVar(&choices.Choices, "choices", "", "name of a multiple-choice test, such as hellaswag or reading")
+	cmd.Flags().StringVar(&choices.Data, "data", "", "folder or file of the test's public data; of a synthetic one, folder made by data task")
 	cmd.Flags().StringVarP(&answers.Out, "out", "o", "", "folder for results.json and samples; another result in it is not replaced")
 	cmd.Flags().IntVar(&answers.Samples, "samples", 16, "answers to each problem besides the greedy one")
 	cmd.Flags().IntVar(&answers.Limit, "limit", 0, "problems, from the first on; 0: all")
@@ -138,6 +137,33 @@ func addAnswerFlags(cmd *cobra.Command, answers *request.EvalTask) {
 	cmd.Flags().Int64Var(&answers.Seed, "seed", 1, "seed of samples and of bootstrapped intervals")
 	cmd.Flags().IntVar(&answers.Threads, "threads", 0, "threads; 0: all cores")
 	cmd.Flags().BoolVar(&answers.JSON, "json", false, "one line of JSON")
+	f.score.add(cmd)
+}
+
+// evaluate does the job that the flags ask for.
+func (a *app) evaluate(cmd *cobra.Command, f *evalFlags) error {
+	job, err := chooseJob(cmd)
+	if err != nil {
+		return err
+	}
+	shared := &f.answers
+	shared.Quiet = a.quiet
+	switch job {
+	case jobScore:
+		f.score.task, f.score.out, f.score.seed, f.score.asJSON = shared.Task, shared.Out, shared.Seed, shared.JSON
+		return a.scoreResponses(cmd, &f.score)
+	case jobAnswer:
+		return a.answerTask(cmd, *shared)
+	case jobChoices:
+		r := f.choices
+		r.Model, r.Out, r.Limit, r.Precision = shared.Model, shared.Out, shared.Limit, shared.Precision
+		r.Threads, r.JSON, r.Quiet = shared.Threads, shared.JSON, shared.Quiet
+		return a.rankChoices(cmd, r)
+	default:
+		r := f.loss
+		r.Model, r.Threads, r.JSON, r.Quiet = shared.Model, shared.Threads, shared.JSON, shared.Quiet
+		return a.measureLoss(cmd, r)
+	}
 }
 
 func (a *app) measureLoss(cmd *cobra.Command, r request.EvalLoss) error {
@@ -163,6 +189,34 @@ func (a *app) answerTask(cmd *cobra.Command, r request.EvalTask) error {
 	return a.work(cmd.Context(), request.CommandEvalTask, r)
 }
 
+func (a *app) rankChoices(cmd *cobra.Command, r request.EvalChoices) error {
+	if err := required(cmd, "model", "choices", "out"); err != nil {
+		return err
+	}
+	switch {
+	case !slices.Contains(task.MultipleChoiceTests(), r.Choices):
+		return misuse(cmd, fmt.Errorf("--choices %q is not known: want one of %s", r.Choices, strings.Join(task.MultipleChoiceTests(), ", ")))
+	case r.Data == "" && task.NeedsData(r.Choices):
+		return misuse(cmd, fmt.Errorf("--data is missing: --choices %s needs the folder that its data were downloaded into", r.Choices))
+	case r.Limit < 0:
+		return misuse(cmd, errors.New("--limit: want 0 (all) or more"))
+	}
+	if err := checkPrecision(r.Precision); err != nil {
+		return misuse(cmd, err)
+	}
+	if err := checkThreads(r.Threads); err != nil {
+		return misuse(cmd, err)
+	}
+	return a.work(cmd.Context(), request.CommandEvalChoices, r)
+}
+
+func checkPrecision(precision string) error {
+	if precision != "f32" && precision != "bf16" {
+		return fmt.Errorf("--precision %q: want f32 or bf16", precision)
+	}
+	return nil
+}
+
 // checkEvalTask refuses numbers without a meaning; NaN fails every comparison.
 func checkEvalTask(r request.EvalTask) error {
 	switch {
@@ -174,8 +228,9 @@ func checkEvalTask(r request.EvalTask) error {
 		return fmt.Errorf("--temperature %v: want above 0 and at most 100; the greedy answer is made in any case", r.Temperature)
 	case !(r.RepetitionPenalty > 0 && r.RepetitionPenalty <= 100):
 		return fmt.Errorf("--repetition-penalty %v: want above 0 and at most 100", r.RepetitionPenalty)
-	case r.Precision != "f32" && r.Precision != "bf16":
-		return fmt.Errorf("--precision %q: want f32 or bf16", r.Precision)
+	}
+	if err := checkPrecision(r.Precision); err != nil {
+		return err
 	}
 	return checkThreads(r.Threads)
 }

@@ -18,15 +18,16 @@ import (
 
 // The commands of the worker.
 const (
-	CommandTrain    = "train"     // Train
-	CommandGenerate = "generate"  // Generate → Generated
-	CommandEvalLoss = "eval-loss" // EvalLoss → Loss
-	CommandEvalTask = "eval-task" // EvalTask → Scored
-	CommandVerifier = "verifier"  // Verifier → Verified
-	CommandExport   = "export"    // Export
-	CommandImport   = "import"    // Import
-	CommandBench    = "bench"     // Bench → lines, see BenchServe
-	CommandDoctor   = "doctor"    // Doctor → Machine
+	CommandTrain       = "train"        // Train
+	CommandGenerate    = "generate"     // Generate → Generated
+	CommandEvalLoss    = "eval-loss"    // EvalLoss → Loss
+	CommandEvalTask    = "eval-task"    // EvalTask → Scored
+	CommandEvalChoices = "eval-choices" // EvalChoices → Scored
+	CommandVerifier    = "verifier"     // Verifier → Verified
+	CommandExport      = "export"       // Export
+	CommandImport      = "import"       // Import
+	CommandBench       = "bench"        // Bench → lines, see BenchServe
+	CommandDoctor      = "doctor"       // Doctor → Machine
 )
 
 // MaxBytes bounds a request: Linux takes 128 KiB in one argument.
@@ -134,7 +135,20 @@ type Verified struct {
 	Verifier any    `json:"verifier"`
 }
 
-// Scored is the reply to EvalTask with JSON: Results is the task's entry of results.json.
+// EvalChoices ranks the choices of a multiple-choice test by their likelihoods.
+type EvalChoices struct {
+	Model     string `json:"model"`
+	Choices   string `json:"choices"`        // name of the test
+	Data      string `json:"data,omitempty"` // folder or file of its data
+	Out       string `json:"out"`
+	Limit     int    `json:"limit,omitempty"` // problems, from the first on; 0: all
+	Precision string `json:"precision"`       // f32 | bf16
+	Threads   int    `json:"threads,omitempty"`
+	JSON      bool   `json:"json,omitempty"`
+	Quiet     bool   `json:"quiet,omitempty"`
+}
+
+// Scored is the reply to EvalTask and EvalChoices with JSON: Results is the task's entry of results.json.
 type Scored struct {
 	Task      string `json:"task"`
 	Out       string `json:"out"`

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+	"unicode/utf8"
+
+	"plasticity/cmd/internal/request"
+	"plasticity/data/task"
+	"plasticity/eval"
+	"plasticity/eval/metric"
+	"plasticity/model"
+	"plasticity/record"
+	"plasticity/torch"
+	"plasticity/trainer"
+)
+
+// likelihoodsFile has a line for each problem whose choices have been ranked.
+const likelihoodsFile = "likelihoods.jsonl"
+
+// maxLikelihoods bounds what is read of it.
+const maxLikelihoods = 1 << 30
+
+// choiceEvaluation is what decides the likelihoods: it is in results.json, and likelihoods are gone on with only where it is the same.
+type choiceEvaluation struct {
+	Task       string `json:"task"`
+	Data       string `json:"data"`        // data set on the hub, or family
+	TaskDigest string `json:"task_digest"` // over contexts, continuations and gold answers
+	Model      string `json:"model"`       // id of the run with the checkpoint's step, or a digest of the weights
+	Problems   int    `json:"problems"`
+	Precision  string `json:"precision"`
+}
+
+// choiceConfig is what results.json has of how likelihoods were made.
+type choiceConfig struct {
+	choiceEvaluation
+	OutputType string `json:"output_type"`
+	Cut        int    `json:"contexts_cut"` // choices whose context did not fit the model's and lost its beginning
+}
+
+// likelihoods is a line of likelihoodsFile.
+type likelihoods struct {
+	DocID    int       `json:"doc_id"`
+	LogProbs []float64 `json:"log_probs"`
+	Greedy   []bool    `json:"greedy"`
+	Cut      []int     `json:"cut"` // tokens
+}
+
+// evalChoices ranks the choices of a multiple-choice test by their likelihoods.
+func evalChoices(ctx context.Context, r request.EvalChoices, s streams) error {
+	test, err := task.LoadMultipleChoice(ctx, task.MultipleChoiceOptions{Name: r.Choices, From: r.Data, Limit: r.Limit})
+	if err != nil {
+		return err
+	}
+	e := choiceEvaluation{Task: test.Name, Data: test.Data, Problems: len(test.Problems), Precision: r.Precision}
+	if e.TaskDigest, err = test.Digest(); err != nil {
+		return err
+	}
+	m, source, err := open(r.Model, r.Threads)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if e.Model, err = trainer.Identity(r.Model); err != nil {
+		return err
+	}
+	if err := record.MkdirAll(record.OS(), r.Out); err != nil {
+		return err
+	}
+	lock, err := record.Acquire(r.Out)
+	if err != nil {
+		return err
+	}
+	defer lock.Release() //nolint:errcheck // the process ends soon and the kernel lets go
+	if err := claim(r.Out, e); err != nil {
+		return err
+	}
+	lines, err := rank(ctx, r, s, m, source, test)
+	if err != nil {
+		return err
+	}
+	scores, cut, pairs := choiceTask(test, e, lines)
+	if cut > 0 && !r.Quiet {
+		fmt.Fprintf(s.errs, "%d of %d contexts were longer than the model's and lost their beginning, as in the lm-evaluation-harness\n", cut, pairs)
+	}
+	unchanged, err := metric.WriteChoices(record.OS(), r.Out, e.Model, scores)
+	if err != nil {
+		return err
+	}
+	if r.JSON {
+		return reply(s, request.Scored{Task: test.Name, Out: r.Out, Unchanged: unchanged, Results: scores})
+	}
+	_, err = fmt.Fprintf(s.out, "%s%s\n", scores.Describe(), filepath.Join(r.Out, metric.ResultsFile))
+	return err
+}
+
+// rank reads the likelihoods that are there and finds the others, in the order of the test.
+func rank(ctx context.Context, r request.EvalChoices, s streams, m *model.Transformer, source model.Source, test *task.MultipleChoiceTest) ([]likelihoods, error) {
+	tokenizer, err := source.Tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	with := compute(r.Threads)
+	if r.Precision == "bf16" {
+		with.Precision = torch.BFloat16
+	}
+	generator, err := eval.NewGenerator(m, tokenizer, eval.GeneratorOptions{Compute: with})
+	if err != nil {
+		return nil, err
+	}
+	defer generator.Close()
+	fellBack(s, r.Quiet, generator.Fallback())
+	path := filepath.Join(r.Out, likelihoodsFile)
+	journal, err := record.OpenJournal(record.OS(), path) // a torn last line is cut off
+	if err != nil {
+		return nil, err
+	}
+	defer journal.Close() //nolint:errcheck // what was appended is on the disk
+	lines, err := readLikelihoods(path, test)
+	if err != nil {
+		return nil, err
+	}
+	had := len(lines)
+	groups := make([][]task.Pair, 0, len(test.Problems)-had)
+	for _, p := range test.Problems[had:] {
+		groups = append(groups, p.Pairs)
+	}
+	began, said := time.Now(), time.Now()
+	progress := s.progress(r.Quiet)
+	err = generator.LogLikelihoods(ctx, groups, func(i int, l []eval.Likelihood) error {
+		line := likelihoods{DocID: had + i}
+		for _, x := range l {
+			line.LogProbs, line.Greedy, line.Cut = append(line.LogProbs, x.LogProb), append(line.Greedy, x.Greedy), append(line.Cut, x.Cut)
+		}
+		lines = append(lines, line)
+		if progress != nil && (time.Since(said) > 2*time.Second || len(lines) == len(test.Problems)) {
+			said = time.Now()
+			fmt.Fprintf(progress, "ranked the choices of %d of %d problems, %.1fs\n", len(lines), len(test.Problems), time.Since(began).Seconds())
+		}
+		return journal.Append(line)
+	})
+	return lines, err
+}
+
+// readLikelihoods reads the lines that are there; each must be about the problem in its place.
+func readLikelihoods(path string, test *task.MultipleChoiceTest) ([]likelihoods, error) {
+	text, err := record.ReadFile(record.OS(), path, maxLikelihoods)
+	if err != nil {
+		return nil, err
+	}
+	var lines []likelihoods
+	for line := range bytes.Lines(text) {
+		n := len(lines)
+		var l likelihoods
+		if n >= len(test.Problems) {
+			return nil, record.Fail(record.BadData, "%s has more lines than the test has problems, %d: remove it", path, n)
+		}
+		choices := len(test.Problems[n].Pairs)
+		if err := json.Unmarshal(line, &l); err != nil || l.DocID != n || len(l.LogProbs) != choices || len(l.Greedy) != choices || len(l.Cut) != choices {
+			return nil, record.Fail(record.BadData, "%s:%d: is not the log-likelihoods of the %d choices of problem %d: remove the file", path, n+1, choices, n)
+		}
+		lines = append(lines, l)
+	}
+	return lines, nil
+}
+
+// choiceTask puts a test and the likelihoods of its choices together, and counts pairs and those whose context was cut.
+func choiceTask(test *task.MultipleChoiceTest, e choiceEvaluation, lines []likelihoods) (out *metric.ChoiceTask, cut, pairs int) {
+	out = &metric.ChoiceTask{Name: test.Name, Total: test.Total, Normalised: test.Normalised}
+	for i, p := range test.Problems {
+		c := metric.Choice{Doc: p.Doc, Target: p.Target, Gold: p.Gold, LogProbs: lines[i].LogProbs, Greedy: lines[i].Greedy}
+		for k, pair := range p.Pairs {
+			c.Arguments = append(c.Arguments, [2]string{pair.Context, pair.Continuation})
+			c.Lengths = append(c.Lengths, utf8.RuneCountInString(p.Choices[k]))
+			pairs++
+			if lines[i].Cut[k] > 0 {
+				cut++
+			}
+		}
+		out.Choices = append(out.Choices, c)
+	}
+	out.Config = choiceConfig{choiceEvaluation: e, OutputType: "multiple_choice", Cut: cut}
+	return out, cut, pairs
+}
