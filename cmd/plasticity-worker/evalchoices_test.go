@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"plasticity/cmd/internal/request"
+	"plasticity/data/task"
 	"plasticity/record"
 )
 
@@ -32,11 +34,11 @@ func choiceFiles(t *testing.T, dir string) map[string]string {
 func TestEvalChoices_GoesOn(t *testing.T) {
 	base := filepath.Join(t.TempDir(), "base")
 	if code, _, errs := work(t, request.CommandTrain, request.Train{
-		Config: configFile(t, corpus(t), 20), Sets: []string{"model.context=128"}, Out: base, Resume: "auto", Quiet: true,
+		Config: configFile(t, corpus(t), 5), Sets: []string{"model.context=128"}, Out: base, Resume: "auto", Quiet: true,
 	}); code != record.OK {
 		t.Fatal(errs)
 	}
-	r := request.EvalChoices{Model: base, Choices: "reading", Limit: 100, Out: filepath.Join(t.TempDir(), "calm"), Precision: "f32", Threads: 1, JSON: true}
+	r := request.EvalChoices{Model: base, Choices: "reading", Limit: 40, Out: filepath.Join(t.TempDir(), "calm"), Precision: "f32", Threads: 1, JSON: true}
 	code, out, errs := work(t, request.CommandEvalChoices, r)
 	if code != record.OK {
 		t.Fatalf("%d %s", code, errs)
@@ -46,7 +48,7 @@ func TestEvalChoices_GoesOn(t *testing.T) {
 		Unchanged bool
 		Results   map[string]any
 	}](t, out)
-	if first.Task != "reading" || first.Unchanged || first.Results["n"] != 100.0 || first.Results["acc_norm,none"] == nil || first.Results["acc_stderr,none"] == nil {
+	if first.Task != "reading" || first.Unchanged || first.Results["n"] != 40.0 || first.Results["acc_norm,none"] == nil || first.Results["acc_stderr,none"] == nil {
 		t.Errorf("%s", out)
 	}
 	want := choiceFiles(t, r.Out)
@@ -55,7 +57,7 @@ func TestEvalChoices_GoesOn(t *testing.T) {
 	}
 	whole := []byte(want[likelihoodsFile])
 	line := bytes.IndexByte(whole, '\n') + 1
-	for _, n := range []int{0, line - 1, line + 20, len(whole) / 2} {
+	for _, n := range []int{line - 1, len(whole) / 2} {
 		r.Out = resume(t, want[settingsFile], string(whole[:n]))
 		if code, _, errs := work(t, request.CommandEvalChoices, r); code != record.OK {
 			t.Fatalf("cut at %d: %d %s", n, code, errs)
@@ -110,7 +112,7 @@ func TestEvalChoices_GoesOn(t *testing.T) {
 	for what, text := range map[string]string{
 		"another problem":  strings.Replace(want[likelihoodsFile], `{"doc_id":1,`, `{"doc_id":2,`, 1),
 		"too few choices":  strings.Replace(want[likelihoodsFile], "\n", "\n"+`{"doc_id":1,"log_probs":[-1],"greedy":[true],"cut":[0]}`+"\n", 1),
-		"too many lines":   want[likelihoodsFile] + `{"doc_id":100}` + "\n",
+		"too many lines":   want[likelihoodsFile] + `{"doc_id":40}` + "\n",
 		"not JSON objects": strings.Replace(want[likelihoodsFile], "\n", "\n[]\n", 1),
 	} {
 		r.Out = resume(t, want[settingsFile], text)
@@ -135,11 +137,23 @@ func resume(t *testing.T, settings, lines string) string {
 	return dir
 }
 
+// Lengths are characters of the choices, not bytes, and not those of the continuations.
+func TestChoiceTask_CountsCharacters(t *testing.T) {
+	t.Parallel()
+	test := &task.MultipleChoiceTest{Name: "quiz", Problems: []task.MultipleChoice{{
+		Pairs: []task.Pair{{Context: "q", Continuation: " é🥊"}, {Context: "q", Continuation: " abc"}}, Choices: []string{"é🥊", "abc"},
+	}}}
+	got, cut, pairs := choiceTask(test, choiceEvaluation{}, []likelihoods{{LogProbs: []float64{-1, -2}, Greedy: []bool{true, false}, Cut: []int{0, 4}}})
+	if lengths := got.Choices[0].Lengths; !slices.Equal(lengths, []int{2, 3}) || cut != 1 || pairs != 2 {
+		t.Errorf("lengths %v, %d of %d cut", lengths, cut, pairs)
+	}
+}
+
 // What fits no context loses its beginning, which the results say.
 func TestEvalChoices_SaysWhatWasCut(t *testing.T) {
 	base := filepath.Join(t.TempDir(), "base")
 	if code, _, errs := work(t, request.CommandTrain, request.Train{
-		Config: configFile(t, corpus(t), 20), Sets: []string{"model.context=32"}, Out: base, Resume: "auto", Quiet: true,
+		Config: configFile(t, corpus(t), 2), Sets: []string{"model.context=32"}, Out: base, Resume: "auto", Quiet: true,
 	}); code != record.OK {
 		t.Fatal(errs)
 	}
