@@ -127,6 +127,10 @@ learning: build ## train three seeds with the engine in bf16 and the reference i
 bench: build ## our training step against PyTorch's, interleaved (SIZES=S,1M,7M,34M,olmo2-7M BENCH='--isa avx512_bf16')
 	@tools/bench.sh $(if $(SIZES),--sizes $(SIZES)) $(BENCH)
 
+.PHONY: bench-generate
+bench-generate: build ## our samples against transformers' generate, interleaved (SIZES=1M,7M BENCH='--rounds 9')
+	@tools/bench.sh generate $(if $(SIZES),--sizes $(SIZES)) $(BENCH)
+
 .PHONY: gpu-check
 gpu-check: cuda build ## on a machine with a GPU: kernels, step and loss curve against the CPU, resuming
 	@tools/gpu.sh check

@@ -160,6 +160,12 @@ func calls(f *fixture) map[string]func() error {
 			}
 			return cgo.EngineDecode(f.decoder, f.flat, f.cache, []cgo.Row{{Slot: 1, ID: 1, Wanted: 1}}, make([]float32, 2))
 		},
+		"tgo_engine_draw": func() error {
+			if err := cgo.EngineCacheBegin(f.cache, 1, -1, 0); err != nil {
+				return err
+			}
+			return cgo.EngineDraw(f.decoder, f.flat, f.cache, []cgo.Row{{Slot: 1, ID: 1, Wanted: 1}}, cgo.Drawing{Temperature: 1, Penalty: 1, Known: 2}, []float64{0.5}, make([]int32, 1))
+		},
 		"tgo_engine_trace": func() error { return cgo.EngineTrace(f.engine, 8) },
 		"tgo_engine_spans": func() error { _, err := cgo.EngineSpans(f.engine, make([]cgo.Span, 8)); return err },
 	}

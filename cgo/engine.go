@@ -163,8 +163,8 @@ func EngineCacheBegin(c EngineCache, slot, from, length int64) error {
 	return check(C.tgo_cache_begin(c.p, C.int64_t(slot), C.int64_t(from), C.int64_t(length)))
 }
 
-// Row is a token that is appended to a slot's sequence; Wanted is not 0 where the logits of what follows are. Its layout is
-// tgo_row's.
+// Row is a token that is appended to a slot's sequence; Wanted is how many results are wanted of what follows: its logits, 0 or 1,
+// or tokens drawn from them. Its layout is tgo_row's.
 type Row struct{ Slot, ID, Wanted int32 }
 
 // Does not compile when the two layouts differ in size.
@@ -174,6 +174,20 @@ var _ [C.sizeof_tgo_row]byte = [unsafe.Sizeof(Row{})]byte{}
 func EngineDecode(e Engine, params Tensor, c EngineCache, rows []Row, logits []float32) error {
 	return check(C.tgo_engine_decode(e.p, params.p, c.p, (*C.tgo_row)(unsafe.Pointer(unsafe.SliceData(rows))), C.int64_t(len(rows)),
 		(*C.float)(unsafe.Pointer(unsafe.SliceData(logits))), C.int64_t(len(logits))))
+}
+
+// Drawing says how tokens are drawn: from the first Known of the vocabulary, at a temperature (0: the likeliest), with a penalty of
+// those that the sequence has (1: none).
+type Drawing struct {
+	Temperature, Penalty float64
+	Known                int
+}
+
+// EngineDraw appends tokens and draws what is wanted of what follows, each by one of the numbers u.
+func EngineDraw(e Engine, params Tensor, c EngineCache, rows []Row, d Drawing, u []float64, tokens []int32) error {
+	drawing := C.tgo_drawing{temperature: C.double(d.Temperature), penalty: C.double(d.Penalty), known: C.int64_t(d.Known)}
+	return check(C.tgo_engine_draw(e.p, params.p, c.p, (*C.tgo_row)(unsafe.Pointer(unsafe.SliceData(rows))), C.int64_t(len(rows)), &drawing,
+		(*C.double)(unsafe.Pointer(unsafe.SliceData(u))), (*C.int32_t)(unsafe.Pointer(unsafe.SliceData(tokens))), C.int64_t(min(len(u), len(tokens)))))
 }
 
 // Span is a stretch of a thread's time, in seconds from the start of the trace. Its layout is tgo_span's.

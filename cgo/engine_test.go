@@ -247,6 +247,9 @@ func TestEngineDecode_RefusesWhatItCannotAppend(t *testing.T) {
 	decode := func(rows []cgo.Row, room int) error {
 		return cgo.EngineDecode(f.decoder, f.flat, f.cache, rows, make([]float32, room))
 	}
+	draw := func(d cgo.Drawing, row cgo.Row, u ...float64) error {
+		return cgo.EngineDraw(f.decoder, f.flat, f.cache, []cgo.Row{row}, d, u, make([]int32, len(u)))
+	}
 	const slot = 0
 	row := cgo.Row{Slot: slot, ID: 1, Wanted: 1}
 	if err := decode([]cgo.Row{row, row}, 4); err != nil {
@@ -266,6 +269,12 @@ func TestEngineDecode_RefusesWhatItCannotAppend(t *testing.T) {
 		{"room without rows", "logits", decode([]cgo.Row{{ID: 1}}, 2)},
 		{"a slot's rows apart", "one behind the other", decode([]cgo.Row{row, {Slot: 2}, row}, 4)},
 		{"more than the context", "full", decode([]cgo.Row{{Slot: 2}, row, row, row}, 6)},
+		{"two rows of logits of one", "wanted is 2", decode([]cgo.Row{{ID: 1, Wanted: 2}}, 4)},
+		{"no drawing of so many", "3 tokens of 2", draw(cgo.Drawing{Penalty: 1, Known: 3}, row, 0.5)},
+		{"a negative temperature", "temperature -1", draw(cgo.Drawing{Temperature: -1, Penalty: 1, Known: 2}, row, 0.5)},
+		{"no penalty", "penalty 0", draw(cgo.Drawing{Known: 2}, row, 0.5)},
+		{"room for more tokens", "1 are wanted", draw(cgo.Drawing{Penalty: 1, Known: 2}, row, 0.5, 0.5)},
+		{"a number above 1", "1.5", draw(cgo.Drawing{Penalty: 1, Known: 2}, row, 1.5)},
 		{"an engine for training", "training", cgo.EngineDecode(f.engine, f.flat, f.cache, []cgo.Row{row}, make([]float32, 2))},
 		{"a slot that another goes on from", "others go on from", cgo.EngineCacheBegin(f.cache, slot, -1, 0)},
 		{"from a slot that goes on itself", "cannot go on", cgo.EngineCacheBegin(f.cache, 2, 1, 1)},

@@ -277,7 +277,8 @@ TGO_API void tgo_cache_free(tgo_cache* cache) TGO_NOEXCEPT;
  * meanwhile. */
 TGO_API tgo_status tgo_cache_begin(tgo_cache* cache, int64_t slot, int64_t from,
                                    int64_t length) TGO_NOEXCEPT;
-/* A token that is appended to a slot's sequence; `wanted` ≠ 0: with the logits of what follows. */
+/* A token that is appended to a slot's sequence, and how many results are wanted of what follows:
+ * its logits (0 or 1), or tokens drawn from them. */
 typedef struct tgo_row {
   int32_t slot, id, wanted;
 } tgo_row;
@@ -287,6 +288,22 @@ typedef struct tgo_row {
 TGO_API tgo_status tgo_engine_decode(tgo_engine* engine, const tgo_tensor* params, tgo_cache* cache,
                                      const tgo_row* rows, int64_t count, float* logits,
                                      int64_t logit_count) TGO_NOEXCEPT;
+
+/* How tokens are drawn: the logits of tokens that the sequence has are divided by `penalty` where
+ * positive and multiplied where negative; then from softmax(logits / temperature) over the first
+ * `known` of the vocabulary, or, at temperature 0, the first of the likeliest. */
+typedef struct tgo_drawing {
+  double temperature, penalty;
+  int64_t known;
+} tgo_drawing;
+
+/* Appends tokens as tgo_engine_decode does and draws what follows, for each token wanted by a
+ * number `u` from 0 to 1: by inverse transform in the order of the vocabulary. A token is −1 where
+ * the logits are not numbers. */
+TGO_API tgo_status tgo_engine_draw(tgo_engine* engine, const tgo_tensor* params, tgo_cache* cache,
+                                   const tgo_row* rows, int64_t count, const tgo_drawing* drawing,
+                                   const double* u, int32_t* tokens,
+                                   int64_t token_count) TGO_NOEXCEPT;
 
 /* A stretch of a thread's time, in seconds from the start of the trace. */
 typedef struct tgo_span {

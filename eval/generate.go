@@ -3,7 +3,6 @@ package eval
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"plasticity/config"
@@ -15,7 +14,8 @@ import (
 
 // Prompt is a text to be continued.
 type Prompt struct {
-	Text string
+	Text   string
+	Tokens []int32 // of the text; nil: the tokenizer makes them
 	// Stream is the seed's random stream of the first sample; further samples have the streams that follow.
 	Stream uint64
 }
@@ -53,7 +53,8 @@ type Generation struct {
 type GeneratorOptions struct {
 	Compute
 	Ends []int32 // tokens that end a text; empty: the tokenizer's end of document
-	// Batch is how many samples are continued at once; 0: as many as a gibibyte of keys and values has room for, at most 512.
+	// Batch is how many samples are continued at once; 0: as many as a gibibyte of keys and values has room for, at most 256, more of which would only
+	// read more memory.
 	// It changes no result.
 	Batch int
 }
@@ -67,7 +68,8 @@ type Generator struct {
 	fallback  string
 }
 
-// NewGenerator makes a generator. The caller closes it before the model, which must lie on the CPU.
+// NewGenerator makes a generator. The caller closes it before the model, which must lie on the CPU. Without a tokenizer prompts are
+// tokens, and generations have no text.
 func NewGenerator(m *model.Transformer, t *data.Tokenizer, o GeneratorOptions) (*Generator, error) {
 	if t != nil && t.Vocab() > m.Config().Vocab {
 		return nil, record.Fail(record.Mismatch, "the tokenizer has %d tokens, the model only %d: they do not belong together", t.Vocab(), m.Config().Vocab)
@@ -107,7 +109,7 @@ func (g *Generator) batch(capacity int) int {
 // slotsFor is how many sequences of so many tokens a gibibyte of keys and values has room for, at most 512.
 func slotsFor(c config.Model, capacity int) int {
 	bytes := 2 * 4 * c.Layers * c.KVHeads * (c.HeadSize() + 31) * (capacity + 15)
-	return max(1, min(512, 1<<30/bytes))
+	return max(1, min(256, 1<<30/bytes))
 }
 
 // Generate continues every prompt and returns the samples of each. An empty prompt starts a document. What a sample becomes
@@ -119,12 +121,14 @@ func (g *Generator) Generate(ctx context.Context, prompts []Prompt, o GenerateOp
 		return nil, record.Fail(record.Usage, "an empty text cannot end a continuation: leave it out of the stops")
 	}
 	run := &generating{g: g, o: o, prompts: make([]promptState, len(prompts)), ends: g.options.Ends}
-	if end, ok := g.tokenizer.EOS(); ok && len(run.ends) == 0 {
-		run.ends = []int32{end}
+	if g.tokenizer != nil && len(run.ends) == 0 {
+		if end, ok := g.tokenizer.EOS(); ok {
+			run.ends = []int32{end}
+		}
 	}
 	longest := 1
 	for i, p := range prompts {
-		ids, err := g.promptTokens(p.Text)
+		ids, err := g.promptTokens(p)
 		if err != nil {
 			if len(prompts) > 1 {
 				err = fmt.Errorf("prompt %d of %d: %w", i+1, len(prompts), err)
@@ -147,9 +151,15 @@ func (g *Generator) One(ctx context.Context, prompt Prompt, o GenerateOptions) (
 	return out[0][0], nil
 }
 
-// promptTokens encodes a prompt and checks that it leaves room for an answer.
-func (g *Generator) promptTokens(prompt string) ([]int32, error) {
-	ids := g.tokenizer.Encode(prompt)
+// promptTokens are those of a prompt; it checks that it leaves room for an answer.
+func (g *Generator) promptTokens(p Prompt) ([]int32, error) {
+	ids := p.Tokens
+	switch {
+	case len(ids) == 0 && g.tokenizer == nil:
+		return nil, record.Fail(record.Usage, "the prompt has no tokens and there is no tokenizer: give its tokens")
+	case ids == nil:
+		ids = g.tokenizer.Encode(p.Text)
+	}
 	if len(ids) == 0 {
 		end, ok := g.tokenizer.EOS()
 		if !ok {
@@ -177,7 +187,7 @@ type sample struct {
 	slot          int
 	tokens        []int32
 	text          *streamer
-	seen          []bool  // by token: is in the text; nil without a repetition penalty
+	seen          []bool  // by token: is in the text; nil without a repetition penalty of ours
 	list          []int32 // of tokens seen
 	next          int32   // chosen last, to be appended
 	finish        Finish  // empty: goes on
@@ -191,11 +201,14 @@ type generating struct {
 	prompts   []promptState
 	admitted  int // of the prompts
 	sequences sequences
+	drawer    drawer // nil: the samples choose from scores
 	active    []*sample
 	// Slots that are free: the first ones are for prompts, the others for samples.
 	promptSlots, sampleSlots []int
 	pickers                  []picker
 	logits                   []float32
+	numbers                  []float64 // what tokens are drawn by
+	drawn                    []int32
 	out                      [][]Generation
 }
 
@@ -218,6 +231,9 @@ func (r *generating) all(ctx context.Context, longest int) ([][]Generation, erro
 		return nil, err
 	}
 	defer r.sequences.close()
+	if d, ok := r.sequences.(drawer); ok && !r.o.Sampling.limits(r.known()) {
+		r.drawer = d
+	}
 	for i := range prompts {
 		r.promptSlots = append(r.promptSlots, i)
 	}
@@ -252,27 +268,19 @@ func (r *generating) admit() error {
 		for _, id := range p.ids {
 			rows = append(rows, torch.Row{Slot: int32(p.slot), ID: id})
 		}
-		rows[len(rows)-1].Wanted = 1
+		rows[len(rows)-1].Wanted = int32(r.o.Samples)
 		r.admitted++
 	}
 	if len(rows) == 0 {
 		return nil
 	}
-	v := r.g.model.Config().Vocab
-	logits := r.room((r.admitted - first) * v)
-	if err := r.sequences.append(rows, logits); err != nil {
-		return err
-	}
-	// Samples of a prompt choose from the same scores.
 	var fresh []*sample
-	shared := make([]float32, 0, (r.admitted-first)*r.o.Samples*v)
 	for i := first; i < r.admitted; i++ {
 		for k := range r.o.Samples {
 			fresh = append(fresh, r.newSample(i, k))
-			shared = append(shared, logits[(i-first)*v:(i-first+1)*v]...)
 		}
 	}
-	if err := r.choose(fresh, shared); err != nil {
+	if err := r.step(rows, fresh); err != nil {
 		return err
 	}
 	for _, s := range fresh {
@@ -298,7 +306,7 @@ func (r *generating) newSample(prompt, index int) *sample {
 		emit = func(text string) error { return r.o.OnText(prompt, index, text) }
 	}
 	s.text = &streamer{tokenizer: r.g.tokenizer, emit: emit, stops: r.o.Stops}
-	if r.o.Sampling.penalises() {
+	if r.drawer == nil && r.o.Sampling.penalises() {
 		s.seen = make([]bool, r.g.model.Config().Vocab)
 		for _, id := range r.prompts[prompt].ids {
 			s.see(id)
@@ -323,11 +331,7 @@ func (r *generating) advance() error {
 	for i, s := range r.active {
 		rows[i] = torch.Row{Slot: int32(s.slot), ID: s.next, Wanted: 1}
 	}
-	logits := r.room(len(rows) * r.g.model.Config().Vocab)
-	if err := r.sequences.append(rows, logits); err != nil {
-		return err
-	}
-	if err := r.choose(r.active, logits); err != nil {
+	if err := r.step(rows, r.active); err != nil {
 		return err
 	}
 	going := r.active[:0]
@@ -342,62 +346,6 @@ func (r *generating) advance() error {
 	return nil
 }
 
-// room is memory for n logits.
-func (r *generating) room(n int) []float32 {
-	r.logits = slices.Grow(r.logits[:0], n)[:n]
-	return r.logits
-}
-
-// choose lets samples choose from a row of logits each, on as many goroutines as there are threads.
-func (r *generating) choose(samples []*sample, logits []float32) error {
-	v := r.g.model.Config().Vocab
-	known := v // the rows that pad a vocabulary stand for nothing
-	if r.g.tokenizer != nil {
-		known = r.g.tokenizer.Vocab()
-	}
-	err := parallel(len(samples), len(r.pickers), func(worker, i int) error {
-		s, row := samples[i], logits[i*v:i*v+known]
-		r.o.Sampling.penalise(row, s.list)
-		u := uniform(r.o.Seed, r.prompts[s.prompt].stream+uint64(s.index), uint64(len(s.tokens)))
-		var err error
-		s.next, err = r.pickers[worker].pick(r.o.Sampling, row, u)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, s := range samples {
-		if err := r.take(s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// take adds the chosen token to a sample and sees whether that ends it.
-func (r *generating) take(s *sample) error {
-	if slices.Contains(r.ends, s.next) {
-		s.finish = FinishEnd
-		return s.text.finish()
-	}
-	s.tokens = append(s.tokens, s.next)
-	s.see(s.next)
-	stopped, err := s.text.add(s.next)
-	switch length := len(r.prompts[s.prompt].ids) + len(s.tokens); {
-	case err != nil:
-		return err
-	case stopped:
-		s.finish = FinishStop
-	case len(s.tokens) == r.o.MaxTokens:
-		s.finish = FinishLength
-	case length > r.g.model.Config().Context:
-		s.finish = FinishContext
-	default:
-		return nil
-	}
-	return s.text.finish()
-}
-
 // done keeps what a sample became and frees its slot, and the prompt's with its last sample.
 func (r *generating) done(s *sample) error {
 	r.out[s.prompt][s.index] = Generation{Text: s.text.all.String(), Tokens: s.tokens, Finish: s.finish}
@@ -410,12 +358,4 @@ func (r *generating) done(s *sample) error {
 	}
 	r.sampleSlots = append(r.sampleSlots, s.slot)
 	return r.sequences.begin(s.slot) // it no longer goes on from its prompt
-}
-
-// finite refuses scores that are not numbers, of which the largest is one.
-func finite(largest float32) error {
-	if math.IsNaN(float64(largest)) {
-		return record.Fail(record.NonFinite, "the model's scores are not numbers: its weights are damaged or it diverged in training")
-	}
-	return nil
 }

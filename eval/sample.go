@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"plasticity/record"
+	"plasticity/torch"
 )
 
 // Sampling says how the next token is chosen from the model's scores.
@@ -35,6 +36,18 @@ func (s Sampling) Check() error {
 }
 
 func (s Sampling) penalises() bool { return s.RepetitionPenalty != 0 && s.RepetitionPenalty != 1 }
+
+// limits reports whether only some of n tokens may be chosen.
+func (s Sampling) limits(n int) bool { return (s.TopK > 0 && s.TopK < n) || (s.TopP > 0 && s.TopP < 1) }
+
+// drawing says the same without limits, for n tokens.
+func (s Sampling) drawing(n int) torch.Drawing {
+	d := torch.Drawing{Temperature: s.Temperature, Penalty: 1, Known: n}
+	if s.penalises() {
+		d.Penalty = s.RepetitionPenalty
+	}
+	return d
+}
 
 // penalise changes the scores of tokens that are there already.
 func (s Sampling) penalise(logits []float32, seen []int32) {
@@ -72,6 +85,17 @@ func mix(x uint64) uint64 {
 type picker struct {
 	weights []float64
 	order   []int32
+	row     []float32
+}
+
+// penalised are scores after the penalty of the tokens that are there, which others who share the scores do not see.
+func (p *picker) penalised(s Sampling, logits []float32, seen []int32) []float32 {
+	if !s.penalises() {
+		return logits
+	}
+	p.row = append(p.row[:0], logits...)
+	s.penalise(p.row, seen)
+	return p.row
 }
 
 // negligible is how far below the best, in nats, a token counts as impossible: all of them together are less than what rounding
@@ -84,7 +108,7 @@ func (p *picker) pick(s Sampling, logits []float32, u float64) (int32, error) {
 	if err := finite(logits[best]); err != nil || s.Temperature == 0 || s.TopK == 1 {
 		return best, err
 	}
-	limited := (s.TopK > 0 && s.TopK < len(logits)) || (s.TopP > 0 && s.TopP < 1)
+	limited := s.limits(len(logits))
 	p.order = p.order[:0]
 	if limited {
 		p.order = s.candidates(p.order, logits)

@@ -17,6 +17,12 @@ type sequences interface {
 	close()
 }
 
+// drawer is sequences that choose tokens themselves, from the whole vocabulary: for each row as many as it wants, by a number from
+// 0 to 1 each. A token is −1 where the scores are not numbers.
+type drawer interface {
+	draw(rows []torch.Row, d torch.Drawing, numbers []float64, tokens []int32) error
+}
+
 // engineSequences are those of the CPU engine: one crossing for all rows.
 type engineSequences struct {
 	engine *torch.Engine // of the generator
@@ -49,10 +55,22 @@ func (s *engineSequences) append(rows []torch.Row, logits []float32) error {
 	if err := s.engine.Decode(s.params, s.cache, rows, logits); err != nil {
 		return err
 	}
+	s.appended(rows)
+	return nil
+}
+
+func (s *engineSequences) draw(rows []torch.Row, d torch.Drawing, numbers []float64, tokens []int32) error {
+	if err := s.engine.Draw(s.params, s.cache, rows, d, numbers, tokens); err != nil {
+		return err
+	}
+	s.appended(rows)
+	return nil
+}
+
+func (s *engineSequences) appended(rows []torch.Row) {
 	for _, r := range rows {
 		s.length[r.Slot]++
 	}
-	return nil
 }
 
 // referenceSequences are those of the reference, operation by operation and one sequence after another.

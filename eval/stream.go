@@ -10,7 +10,7 @@ import (
 // streamer turns tokens into text. It holds back a character that is not complete yet and what may become one of the texts
 // that end a continuation.
 type streamer struct {
-	tokenizer *data.Tokenizer
+	tokenizer *data.Tokenizer    // nil: there is no text
 	emit      func(string) error // may be nil
 	stops     []string
 	all       strings.Builder
@@ -21,6 +21,9 @@ type streamer struct {
 
 // add adds a token; after it has said that the text is stopped, nothing may follow.
 func (s *streamer) add(id int32) (stopped bool, err error) {
+	if s.tokenizer == nil {
+		return false, nil
+	}
 	s.pending = append(s.pending, s.tokenizer.Bytes(id)...)
 	return s.pass(false)
 }

@@ -150,8 +150,12 @@ func (e *Engine) Loss(params *Flat, b Batch) (float64, error) {
 // engine.
 type EngineCache struct{ handle cgo.EngineCache }
 
-// Row is a token that is appended to a slot's sequence; Wanted is 1 where the logits of what follows are, else 0.
+// Row is a token that is appended to a slot's sequence; Wanted is how many results are wanted of what follows: its logits, 0 or 1, or
+// tokens drawn from them.
 type Row = cgo.Row
+
+// Drawing says how tokens are drawn.
+type Drawing = cgo.Drawing
 
 // NewCache makes slots with room for capacity tokens each. The engine must have been made without Backward.
 func (e *Engine) NewCache(slots, capacity int) (*EngineCache, error) {
@@ -184,6 +188,18 @@ func (e *Engine) Decode(params *Flat, c *EngineCache, rows []Row, logits []float
 		return err
 	}
 	return wrap("Engine.Decode", cgo.EngineDecode(e.handle, params.tensor.handle, c.handle, rows, logits))
+}
+
+// Draw appends tokens as Decode does and draws what is wanted of what follows, for each token by a number u from 0 to 1: by inverse
+// transform of softmax in the order of the vocabulary. A token is −1 where the model's scores are not numbers.
+func (e *Engine) Draw(params *Flat, c *EngineCache, rows []Row, d Drawing, u []float64, tokens []int32) error {
+	if err := e.Load(params); err != nil {
+		return err
+	}
+	if len(u) != len(tokens) {
+		return wrap("Engine.Draw", fmt.Errorf("%d numbers to draw %d tokens by", len(u), len(tokens)))
+	}
+	return wrap("Engine.Draw", cgo.EngineDraw(e.handle, params.tensor.handle, c.handle, rows, d, u, tokens))
 }
 
 // Trace starts a trace of at most capacity spans a thread; 0 ends it.

@@ -1,4 +1,5 @@
 // The border of the engine (engine/): shapes, sizes and ids are checked here, before anything runs.
+#include <algorithm>
 #include <limits>
 #include <memory>
 
@@ -125,10 +126,10 @@ bool same(const Shape& a, const Shape& b) {
          a.context == b.context;
 }
 
-// All rows or none: what a refused row's predecessors took is given back.
-std::vector<engine::DecodeRow> rows_of(const Engine& e, engine::Cache& cache, const tgo_row* in,
-                                       int64_t count, float* logits, int64_t logit_count) {
-  TORCH_CHECK(in != nullptr && (logits != nullptr || logit_count == 0), "no rows given");
+// Checks rows and returns how many results they want, each at most `most`.
+int64_t wanted_of(const Engine& e, const engine::Cache& cache, const tgo_row* in, int64_t count,
+                  int64_t most) {
+  TORCH_CHECK(in != nullptr, "no rows given");
   dimension(count, "rows");
   const int vocab = e.shape().vocab;
   std::vector<bool> seen(static_cast<size_t>(cache.slots()));
@@ -141,21 +142,19 @@ std::vector<engine::DecodeRow> rows_of(const Engine& e, engine::Cache& cache, co
     TORCH_CHECK(!seen[slot] || r.slot == in[i - 1].slot, "the rows of slot ", r.slot,
                 " are not one behind the other");
     seen[slot] = true;
-    results += r.wanted != 0 ? 1 : 0;
+    TORCH_CHECK(r.wanted >= 0 && r.wanted <= most, "wanted is ", r.wanted, ", at most ", most);
+    results += r.wanted;
   }
-  TORCH_CHECK(logit_count == results * vocab, "room for ", logit_count, " logits, ", results,
-              " rows of ", vocab, " are wanted");
+  return results;
+}
+
+// All rows or none: what a refused row's predecessors took is given back.
+std::vector<engine::DecodeRow> rows_of(engine::Cache& cache, const tgo_row* in, int64_t count) {
   std::vector<engine::DecodeRow> rows;
   rows.reserve(static_cast<size_t>(count));
   try {
     for (int64_t i = 0; i < count; i++) {
-      engine::DecodeRow row = cache.append(in[i].slot);
-      row.id = in[i].id;
-      if (in[i].wanted != 0) {
-        row.logits = logits;
-        logits += vocab;
-      }
-      rows.push_back(row);
+      rows.push_back(cache.append(in[i].slot, in[i].id));
     }
   } catch (...) {
     for (size_t i = 0; i < rows.size(); i++) {
@@ -164,6 +163,32 @@ std::vector<engine::DecodeRow> rows_of(const Engine& e, engine::Cache& cache, co
     throw;
   }
   return rows;
+}
+
+// The engine and cache of a continuation, which belong together.
+Engine& decoder_of(tgo_engine* engine, const tgo_cache* cache) {
+  Engine& e = engine_of(engine);
+  TORCH_CHECK(!e.options().backward, "the engine was made for training");
+  TORCH_CHECK(cache != nullptr, "no cache given");
+  TORCH_CHECK(e.options().half == cache->half && same(e.shape(), cache->shape),
+              "the cache is of another engine's model");
+  return e;
+}
+
+engine::Drawing drawing_of(const Engine& e, const tgo_drawing* d) {
+  TORCH_CHECK(d != nullptr, "it is not said how to draw");
+  TORCH_CHECK(d->temperature >= 0 && d->penalty > 0, "temperature ", d->temperature, ", penalty ",
+              d->penalty);
+  TORCH_CHECK(d->known >= 1 && d->known <= e.shape().vocab, d->known, " tokens of ",
+              e.shape().vocab, " may be drawn");
+  constexpr double kLog2E = 1.4426950408889634, kSteepest = 1e30;
+  engine::Drawing out;
+  if (d->temperature > 0) {
+    out.scale = static_cast<float>(std::min(kLog2E / d->temperature, kSteepest));
+  }
+  out.penalty = static_cast<float>(d->penalty);
+  out.known = static_cast<int>(d->known);
+  return out;
 }
 
 void check_divisor(const Batch& b) {
@@ -182,6 +207,7 @@ constexpr const char* kParts[] = {"embedding",
                                   "gate_up",
                                   "down",
                                   "head",
+                                  "draw",
                                   "cross_entropy",
                                   "head_back",
                                   "down_back",
@@ -325,13 +351,44 @@ tgo_status tgo_engine_decode(tgo_engine* engine, const tgo_tensor* params, tgo_c
                              const tgo_row* rows, int64_t count, float* logits,
                              int64_t logit_count) noexcept {
   return tgo::guard([&] {
-    tgo::Engine& e = tgo::engine_of(engine);
-    TORCH_CHECK(!e.options().backward, "the engine was made for training");
-    TORCH_CHECK(cache != nullptr, "no cache given");
-    TORCH_CHECK(e.options().half == cache->half && tgo::same(e.shape(), cache->shape),
-                "the cache is of another engine's model");
+    tgo::Engine& e = tgo::decoder_of(engine, cache);
     const float* p = tgo::params_of(e, params, "the parameters").const_data_ptr<float>();
-    e.decode(p, *cache->cache, tgo::rows_of(e, *cache->cache, rows, count, logits, logit_count));
+    const int64_t wanted = tgo::wanted_of(e, *cache->cache, rows, count, 1), vocab = e.shape().vocab;
+    TORCH_CHECK(logit_count == wanted * vocab && (logits != nullptr || logit_count == 0),
+                "room for ", logit_count, " logits, ", wanted, " rows of ", vocab, " are wanted");
+    std::vector<tgo::engine::DecodeRow> all = tgo::rows_of(*cache->cache, rows, count);
+    for (size_t i = 0; i < all.size(); i++) {
+      if (rows[i].wanted != 0) {
+        all[i].logits = logits;
+        logits += vocab;
+      }
+    }
+    e.decode(p, *cache->cache, all, {});
+  });
+}
+
+tgo_status tgo_engine_draw(tgo_engine* engine, const tgo_tensor* params, tgo_cache* cache,
+                           const tgo_row* rows, int64_t count, const tgo_drawing* drawing,
+                           const double* u, int32_t* tokens, int64_t token_count) noexcept {
+  return tgo::guard([&] {
+    tgo::Engine& e = tgo::decoder_of(engine, cache);
+    const float* p = tgo::params_of(e, params, "the parameters").const_data_ptr<float>();
+    const tgo::engine::Drawing d = tgo::drawing_of(e, drawing);
+    const int64_t wanted = tgo::wanted_of(e, *cache->cache, rows, count, tgo::kLargest);
+    TORCH_CHECK(token_count == wanted && ((u != nullptr && tokens != nullptr) || wanted == 0),
+                "room for ", token_count, " tokens, ", wanted, " are wanted");
+    for (int64_t i = 0; i < wanted; i++) {
+      TORCH_CHECK(u[i] >= 0 && u[i] <= 1, "number ", i, " to draw by is ", u[i]);
+    }
+    std::vector<tgo::engine::DecodeRow> all = tgo::rows_of(*cache->cache, rows, count);
+    for (size_t i = 0; i < all.size(); i++) {
+      all[i].draws = rows[i].wanted;
+      all[i].u = u;
+      all[i].tokens = tokens;
+      u += rows[i].wanted;
+      tokens += rows[i].wanted;
+    }
+    e.decode(p, *cache->cache, all, d);
   });
 }
 

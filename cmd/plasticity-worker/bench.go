@@ -26,8 +26,10 @@ func bench(r request.Bench, s streams) error {
 		return benchTraining(r, s)
 	case request.BenchGenerate:
 		return benchGeneration(r, s)
+	case request.BenchSample:
+		return benchSampling(r, s)
 	default:
-		return record.Fail(record.Usage, "bench %q: %s or %s", r.What, request.BenchServe, request.BenchGenerate)
+		return record.Fail(record.Usage, "bench %q: %s, %s or %s", r.What, request.BenchServe, request.BenchGenerate, request.BenchSample)
 	}
 }
 

@@ -359,6 +359,32 @@ func TestWorker_BenchGenerates(t *testing.T) {
 	}
 }
 
+func TestWorker_BenchSamples(t *testing.T) {
+	r := request.Bench{
+		What: request.BenchSample, Config: configFile(t, "none", 20), Sets: []string{"model.vocab=300"},
+		Prompts: [][]int32{{1, 2, 3}, {4}}, Samples: 3, NewTokens: 5, Precision: "bf16", Threads: 1,
+	}
+	replies := serveLines(t, r, "go 2\ngreedy 4\n")
+	turn, greedy := decode[request.SampleTurn](t, replies[1]), decode[request.GreedyTurn](t, replies[2])
+	if len(turn.MS) != 2 || !(turn.MS[0] > 0) || turn.Tokens != 2*3*5 {
+		t.Errorf("got %q", replies[1])
+	}
+	if len(greedy.Tokens) != 2 || len(greedy.Tokens[0]) != 4 {
+		t.Errorf("got %q", replies[2])
+	}
+	for words, spoil := range map[string]func(*request.Bench){
+		"context of 16":     func(r *request.Bench) { r.NewTokens = 14 },
+		"precision \"f16\"": func(r *request.Bench) { r.Precision = "f16" },
+		"at least 1":        func(r *request.Bench) { r.Prompts = nil },
+	} {
+		bad := r
+		spoil(&bad)
+		if code, _, errs := work(t, request.CommandBench, bad); code != record.Usage || !strings.Contains(errs, words) {
+			t.Errorf("want %q: %d %s", words, code, errs)
+		}
+	}
+}
+
 func TestRun_PanicIsInternal(t *testing.T) {
 	var errs bytes.Buffer
 	if code := run([]string{"train", "{}"}, streams{out: &errs, errs: panicking{&errs}}); code != record.Internal {

@@ -48,6 +48,21 @@ struct HeadCache {
   }
 };
 
+// Asks for the first positions of a sequence's cache, which is read once and lies anywhere: `count`
+// of them, or as many as do not drive other things out of the cache.
+template <class T>
+TGO_INLINE void expect_read(const HeadCache<T>& cache, int count) {
+  constexpr int kLine = 64 / static_cast<int>(sizeof(T)), kMost = 128;
+  count = at_most(count, kMost);
+  const int keys = (count + kLanes - 1) / kLanes * kLanes * cache.e, values = count * cache.e;
+  for (int i = 0; i < keys; i += kLine) {
+    __builtin_prefetch(cache.keys(0) + i, 0, 2);
+  }
+  for (int i = 0; i < values; i += kLine) {
+    __builtin_prefetch(cache.value(0) + i, 0, 2);
+  }
+}
+
 // Scores of 16 positions: q is scaled already.
 template <class T>
 TGO_INLINE Vec score16(const float* q, const T* keys, int e) {
@@ -167,6 +182,7 @@ struct Decoding {
   const DecodeRow* row;
   int count, rows;  // rows: count, padded
   int capacity;
+  const Drawing& drawing;
 
   void project(const Layer& l, const Saved<T>& v) const {
     const Shape& s = pass.s;
@@ -215,6 +231,11 @@ struct Decoding {
     const float scale = kLog2E / __builtin_sqrtf(static_cast<float>(s.head_size()));
     for (int r = 0; r < rows; r++) {
       for (int h = 0; h < s.heads; h++) {
+        if (r + 1 < count && row[r + 1].own != row[r].own && h % group == 0) {
+          const DecodeRow& next = row[r + 1];
+          expect_read(HeadCache<T>(next.own, first_head + h / group, capacity, e),
+                      next.position - next.prefix_length + 1);
+        }
         const TiledRow<T> out(v.o, r, h * e, s.q());
         if (r < count) {
           attend_row(TiledRow<T>(turned, r, h * e, columns), out, first_head + h / group, row[r],
@@ -229,34 +250,56 @@ struct Decoding {
     pass.mark(Part::kAttention);
   }
 
-  // Rows whose logits are wanted move to the front of z.x; returns how many there are.
-  int gather(float** logits) const {
+  // Rows of which something is wanted move to the front of z.x; returns how many there are.
+  int gather() const {
     const auto d = static_cast<std::size_t>(pass.s.d());
     int wanted = 0;
     for (int r = 0; r < count; r++) {
-      if (row[r].logits != nullptr) {
+      if (row[r].logits != nullptr || row[r].draws > 0) {
         std::memmove(pass.z.x + static_cast<std::size_t>(wanted) * d,
                      pass.z.x + static_cast<std::size_t>(r) * d, d * sizeof(float));
-        logits[wanted++] = row[r].logits;
+        pass.z.wanted[wanted++] = row + r;
       }
     }
     return wanted;
   }
 
-  void head(float* const* logits, int wanted) const {
+  // Rows that tokens are drawn from are few at a time, so that their scores stay in the cache.
+  void head(int wanted) const {
     const Shape& s = pass.s;
     State<T>& z = pass.z;
-    for (int a = 0; a < wanted; a += z.head_rows) {
-      const int n = at_most(z.head_rows, wanted - a), blocks = padded(n) / kBlock;
+    const bool drawn = wanted > 0 && z.wanted[0]->draws > 0;
+    const int most = drawn ? z.drawn_rows : z.head_rows, stride = score_stride(s.v());
+    for (int a = 0; a < wanted; a += most) {
+      const int n = at_most(most, wanted - a), blocks = padded(n) / kBlock;
+      for (int i = 0; i < n; i++) {
+        z.wanted_logits[i] = drawn ? z.scores + static_cast<std::size_t>(i) * stride
+                                   : z.wanted[a + i]->logits;
+      }
       norm_forward(z.x + static_cast<std::size_t>(a) * s.d(), pass.net.norm, s.eps, blocks * kBlock,
                    z.x_r, z.h_head, false);
+      float* const* logits = z.wanted_logits;
       const int vocab = s.vocab;
       product<T>(blocks, s.v() / kBlock, s.d() / kTileColumns<T>, words(z.h_head),
                  pass.net.head.forward, [=](int m, int p) {
-                   return PutLogits{logits + a + m * kBlock, n - m * kBlock, p * kBlock, vocab};
+                   return PutLogits{logits + m * kBlock, n - m * kBlock, p * kBlock, vocab};
                  });
+      pass.mark(Part::kHead);
+      if (drawn) {
+        choose(z.wanted + a, n);
+      }
     }
-    pass.mark(Part::kHead);
+  }
+
+  void choose(const DecodeRow* const* wanted, int n) const {
+    State<T>& z = pass.z;
+    for (int i = 0; i < n; i++) {
+      if (drawing.penalty != 1) {
+        penalise(z.wanted_logits[i], *wanted[i], drawing, z.attention.scores);
+      }
+      draw(z.wanted_logits[i], *wanted[i], drawing, z.run_sums);
+    }
+    pass.mark(Part::kDraw);
   }
 
   void run(const float* table) const {
@@ -277,21 +320,21 @@ struct Decoding {
                   v.middle, Part::kOut);
       pass.feed_forward(l, v, 0, rows, i + 1 == s.layers ? z.x : v.x);
     }
-    head(z.wanted, gather(z.wanted));
+    head(gather());
   }
 };
 
 // Rows of a sequence come in the order of their positions.
 template <class T>
 void decode(void* state, const Network& net, const DecodeRow* row, int count, int capacity,
-            const float* table, Clock& clock) {
+            const float* table, const Drawing& drawing, Clock& clock) {
   State<T>& z = *static_cast<State<T>*>(state);
   const Pass<T> pass{net, net.shape, z, clock, 0, nullptr, nullptr};
   clock.last = __rdtsc();
   const int most = at_most(z.chunk_rows, kDecodeRows);
   for (int a = 0; a < count; a += most) {
     const int n = at_most(most, count - a);
-    Decoding<T>{pass, row + a, n, padded(n), capacity}.run(table);
+    Decoding<T>{pass, row + a, n, padded(n), capacity, drawing}.run(table);
   }
 }
 

@@ -37,7 +37,19 @@ struct DecodeRow {
   void* own = nullptr;
   const void* prefix = nullptr;
   int prefix_length = 0;
-  float* logits = nullptr;  // [vocabulary] of the next token; null when not wanted
+  const std::int32_t *own_ids = nullptr, *prefix_ids = nullptr;  // the tokens of both
+  // What is wanted of the next token: its scores [vocabulary], or `draws` tokens drawn from them by
+  // a number from 0 to 1 each, or nothing.
+  float* logits = nullptr;
+  int draws = 0;
+  const double* u = nullptr;
+  std::int32_t* tokens = nullptr;
+};
+// How tokens are drawn.
+struct Drawing {
+  float scale = 0;    // log2(e) / temperature; 0: the likeliest
+  float penalty = 1;  // of tokens that the sequence has
+  int known = 0;      // tokens that may be drawn: the first of the vocabulary
 };
 constexpr int kDecodeRows = 256;  // that go through a layer at once
 
@@ -92,7 +104,7 @@ struct Kernels {
   // Rows of sequences, those of one in the order of their positions; each cache has room for
   // `capacity` positions, a multiple of 16.
   void (*decode)(void* state, const Network&, const DecodeRow* row, int count, int capacity,
-                 const float* table, Clock&);
+                 const float* table, const Drawing&, Clock&);
   // Adds the gradients of a sequence's rows to columns `from` to `to` of the table's gradient.
   void (*embedding_backward)(const float* dx, const std::int32_t* ids, int rows, int columns,
                              int from, int to, float* gradient);

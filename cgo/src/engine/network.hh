@@ -100,6 +100,7 @@ enum class Part {
   kGateUp,
   kDown,
   kHead,
+  kDraw,
   kCrossEntropy,
   kHeadBack,
   kDownBack,

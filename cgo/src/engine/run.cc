@@ -82,6 +82,7 @@ Cache::Cache(const Shape& shape, bool half, int slots, int capacity)
                   static_cast<std::size_t>(shape.kv_heads) * static_cast<std::size_t>(capacity_) *
                   static_cast<std::size_t>(shape.e()) * (half ? 2 : 4)),
       slots_(static_cast<std::size_t>(slots)),
+      ids_(static_cast<std::size_t>(slots) * static_cast<std::size_t>(capacity_)),
       memory_(slot_bytes_ * static_cast<std::size_t>(slots)) {}
 
 void Cache::begin(int slot, int from, int length) {
@@ -109,16 +110,20 @@ void Cache::begin(int slot, int from, int length) {
   }
 }
 
-DecodeRow Cache::append(int slot) {
+DecodeRow Cache::append(int slot, std::int32_t id) {
   Slot& s = at(slot);
   if (s.length >= context_ || s.length - s.shared >= capacity_) {
     throw std::invalid_argument("slot " + std::to_string(slot) + " is full at " +
                                 std::to_string(s.length) + " tokens");
   }
   DecodeRow row;
+  row.id = id;
   row.position = s.length++;
   row.own = start(slot);
+  row.own_ids = ids(slot);
+  ids(slot)[row.position - s.shared] = id;
   row.prefix = s.from >= 0 ? start(s.from) : row.own;
+  row.prefix_ids = s.from >= 0 ? ids(s.from) : row.own_ids;
   row.prefix_length = s.shared;
   return row;
 }
@@ -456,7 +461,8 @@ double Engine::loss(const float* params, const Batch& batch) {
 }
 
 // Items of rows, whole slots each where they fit: small enough that every thread has some.
-void Engine::decode(const float* params, const Cache& cache, const std::vector<DecodeRow>& rows) {
+void Engine::decode(const float* params, const Cache& cache, const std::vector<DecodeRow>& rows,
+                    const Drawing& drawing) {
   const float* table = params + plan_.network().table.offset;
   const int count = static_cast<int>(rows.size()), enough = options_.threads * kSmallShares;
   const int size = std::min(kDecodeRows, padded((count + enough - 1) / enough));
@@ -475,7 +481,7 @@ void Engine::decode(const float* params, const Cache& cache, const std::vector<D
     for (std::size_t i = next.fetch_add(1); i < ends.size(); i = next.fetch_add(1)) {
       const int start = i == 0 ? 0 : ends[i - 1];
       kernels_->decode(w.memory->get(), plan_.network(), rows.data() + start, ends[i] - start,
-                       cache.capacity(), table, w.clock);
+                       cache.capacity(), table, drawing, w.clock);
     }
   });
 }

@@ -58,8 +58,8 @@ class Cache {
   // An empty sequence, or, with from ≥ 0, one that goes on from the first `length` positions of
   // slot `from`, which has none from another itself.
   void begin(int slot, int from, int length);
-  // Room for one more token: its row but for the id.
-  DecodeRow append(int slot);
+  // Appends a token: its row, of which nothing is wanted yet.
+  DecodeRow append(int slot, std::int32_t id);
   // Takes the last token of a slot back.
   void take_back(int slot) { at(slot).length--; }
   int slots() const { return static_cast<int>(slots_.size()); }
@@ -76,10 +76,14 @@ class Cache {
   char* start(int slot) const {
     return static_cast<char*>(memory_.get()) + static_cast<std::size_t>(slot) * slot_bytes_;
   }
+  std::int32_t* ids(int slot) {
+    return ids_.data() + static_cast<std::size_t>(slot) * static_cast<std::size_t>(capacity_);
+  }
 
   int capacity_, context_;
   std::size_t slot_bytes_;
   std::vector<Slot> slots_;
+  std::vector<std::int32_t> ids_;  // own tokens [slots × capacity]
   Memory memory_;
 };
 
@@ -100,7 +104,8 @@ class Engine {
   Result gradients(const float* params, const Batch& batch, float* grads);
   double loss(const float* params, const Batch& batch);
   // Rows of a cache of this engine's model, those of a slot one behind the other.
-  void decode(const float* params, const Cache& cache, const std::vector<DecodeRow>& rows);
+  void decode(const float* params, const Cache& cache, const std::vector<DecodeRow>& rows,
+              const Drawing& drawing);
 
   void trace(std::size_t capacity);
   std::vector<Span> spans() const;

@@ -6,6 +6,7 @@
 
 #include "adamw.hh"
 #include "attention.hh"
+#include "draw.hh"
 #include "engine.hh"
 #include "forbid.hh"
 
@@ -58,8 +59,14 @@ struct State {
   T* wide;             // gradient of gate and up [chunk × 2F]
   T *h_head, *logits, *dh_head;  // [head_rows × D], [head_rows × V], [head_rows × D]
   float *top, *sums, *logit;     // [head_rows × 16] twice, [head_rows]
-  float** wanted;                // where the logits of generated rows go [kDecodeRows]
-  float* wide_query;             // a query head [E]
+  // Generation: rows of which something is wanted and where their logits go [kDecodeRows], a query
+  // head [E], and what tokens are drawn from.
+  const DecodeRow** wanted;
+  float** wanted_logits;
+  float* wide_query;
+  int drawn_rows;                // at once
+  float* scores;                 // [drawn_rows × score_stride]
+  double* run_sums;              // [V / kRun]
   Word *left, *right;            // packed operands of a weight gradient
   T* rows16;                     // 32 rows of the widest matrix
   AttentionScratch attention;
@@ -100,8 +107,12 @@ void plan_scratch(Arena& a, const Shape& s, bool backward, State<T>& z) {
   const int widest = at_least(at_least(s.qkv(), 2 * s.f()), at_least(wide, s.f()));
   z.rows16 = a.of<T>(static_cast<std::size_t>(widest) * kBlock);
   if (!backward) {
-    z.wanted = a.of<float*>(kDecodeRows);
+    z.wanted = a.of<const DecodeRow*>(kDecodeRows);
+    z.wanted_logits = a.of<float*>(kDecodeRows);
     z.wide_query = a.of<float>(s.e());
+    z.drawn_rows = drawn_rows(z.head_rows, s.v());
+    z.scores = a.of<float>(static_cast<std::size_t>(z.drawn_rows) * score_stride(s.v()));
+    z.run_sums = a.of<double>((s.v() + kRun - 1) / kRun);
   }
   if (backward) {
     z.logits = a.of<T>(head * s.v());

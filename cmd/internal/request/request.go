@@ -178,17 +178,19 @@ type Import struct {
 }
 
 // What a bench serves. It answers lines on standard input, each with a line of JSON, so that programs can be measured in
-// turns: "go N" makes N steps or N generations (BenchTurn, GenerateTurn), "profile N" makes N steps and says where their
-// time goes (BenchProfile), "products N" times large matrix products with one and with all threads (Products), and "quit"
-// ends it, as does the end of the input. Its first line, BenchReady, says that it is ready.
+// turns: "go N" makes N steps, N generations or N times all samples (BenchTurn, GenerateTurn, SampleTurn), "profile N" makes N steps
+// and says where their time goes (BenchProfile), "products N" times large matrix products with one and with all threads (Products),
+// "greedy N" continues each prompt by N tokens (GreedyTurn), and "quit" ends it, as does the end of the input. Its first line,
+// BenchReady, says that it is ready.
 const (
 	BenchServe    = "serve"    // training steps of a configuration, without a run folder and without a trace
 	BenchGenerate = "generate" // greedy continuations of random prompts by Model, or by random weights of a configuration
+	BenchSample   = "sample"   // Samples of each of Prompts, as an evaluation makes them, by the same
 )
 
 // Bench starts a process whose speed is measured.
 type Bench struct {
-	What   string   `json:"what"` // serve | generate
+	What   string   `json:"what"` // serve | generate | sample
 	Config string   `json:"config"`
 	Sets   []string `json:"sets,omitempty"`
 	Env    []string `json:"env,omitempty"`
@@ -201,6 +203,11 @@ type Bench struct {
 	PromptTokens int    `json:"prompt_tokens,omitempty"`
 	NewTokens    int    `json:"new_tokens,omitempty"`
 	Threads      int    `json:"threads,omitempty"` // generate; 0: all cores
+
+	Prompts   [][]int32 `json:"prompts,omitempty"` // sample: tokens of each
+	Samples   int       `json:"samples,omitempty"`
+	Precision string    `json:"precision,omitempty"` // sample: of products, f32 | bf16
+	Batch     int       `json:"batch,omitempty"`     // sample: continuations at once; 0: as an evaluation has
 }
 
 // BenchReady is the first line of a bench.
@@ -238,6 +245,18 @@ type GenerateTurn struct {
 	PrefillMS []record.Float `json:"prefill_ms"`
 	DecodeMS  []record.Float `json:"decode_ms"`
 	PeakMiB   record.Float   `json:"peak_mib"`
+}
+
+// SampleTurn is the reply to "go N" of sampling: the milliseconds of making all samples of all prompts.
+type SampleTurn struct {
+	MS      []record.Float `json:"ms"`
+	Tokens  int            `json:"tokens"` // new ones, of one time
+	PeakMiB record.Float   `json:"peak_mib"`
+}
+
+// GreedyTurn is the reply to "greedy N": the likeliest continuation of each prompt.
+type GreedyTurn struct {
+	Tokens [][]int32 `json:"tokens"`
 }
 
 // BenchProfile is the reply to "profile N".

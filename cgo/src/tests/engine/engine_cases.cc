@@ -130,6 +130,18 @@ double loss_of(const std::vector<float>& logits, std::int32_t target) {
   return std::log(total) - static_cast<double>(logits[static_cast<std::size_t>(target)]);
 }
 
+// A number by which a token is drawn: the middle of its part of all weights exp(logit).
+double middle_of(std::int32_t token, const std::vector<float>& logits) {
+  double before = 0, total = 0;
+  for (std::size_t i = 0; i < logits.size(); i++) {
+    const double w = std::exp(static_cast<double>(logits[i]));
+    const auto at = static_cast<std::size_t>(token);
+    before += i < at ? w : i == at ? w / 2 : 0;
+    total += w;
+  }
+  return before / total;
+}
+
 // Continued in pieces, one from a shared prefix, sequences have the losses that evaluation has.
 void continued(const Problem& p, const char* isa, Report& r, double bound) {
   engine::Options o = p.options(isa);
@@ -144,12 +156,11 @@ void continued(const Problem& p, const char* isa, Report& r, double bound) {
   auto append = [&](int slot, int sequence, int from, int to) {
     std::vector<engine::DecodeRow> rows;
     for (int t = from; t < to; t++) {
-      rows.push_back(cache.append(slot));
-      rows.back().id = b.ids[sequence * b.time + t];
+      rows.push_back(cache.append(slot, b.ids[sequence * b.time + t]));
     }
     const std::int32_t target = b.targets[sequence * b.time + to - 1];
     rows.back().logits = target < 0 ? nullptr : logits.data();
-    e.decode(p.flat().data(), cache, rows);
+    e.decode(p.flat().data(), cache, rows, {});
     sum += target < 0 ? 0 : loss_of(logits, target);
   };
   const int half = b.time / 2, spare = b.sequences;
@@ -171,6 +182,26 @@ void continued(const Problem& p, const char* isa, Report& r, double bound) {
   cache.begin(1, -1, 0);
   append(1, b.sequences - 1, 0, b.time);
   r.expect(logits == alone, "a prompt at once has the bits of a prompt in pieces");
+  if (b.targets[b.sequences * b.time - 1] < 0) {
+    return;
+  }
+  // A number in the middle of a token's weight draws that token.
+  std::vector<std::int32_t> want, drawn(3);
+  std::vector<double> u;
+  for (const std::int32_t token : {0, p.shape().vocab / 2, p.shape().vocab - 1}) {
+    want.push_back(token);
+    u.push_back(middle_of(token, logits));
+  }
+  std::vector<engine::DecodeRow> rows;
+  cache.begin(1, -1, 0);
+  for (int t = 0; t < b.time; t++) {
+    rows.push_back(cache.append(1, b.ids[(b.sequences - 1) * b.time + t]));
+  }
+  rows.back().draws = static_cast<int>(drawn.size());
+  rows.back().u = u.data();
+  rows.back().tokens = drawn.data();
+  e.decode(p.flat().data(), cache, rows, {1.44269504F, 1, p.shape().vocab});
+  r.expect(drawn == want, "tokens are drawn by their weights");
 }
 
 // Gradients are added to what is there.
