@@ -53,9 +53,8 @@ type Generation struct {
 type GeneratorOptions struct {
 	Compute
 	Ends []int32 // tokens that end a text; empty: the tokenizer's end of document
-	// Batch is how many samples are continued at once; 0: as many as a gibibyte of keys and values has room for, at most 256, more of which would only
-	// read more memory.
-	// It changes no result.
+	// Batch is how many samples are continued at once; 0: as many as a gibibyte of keys and values has room for, at most 256, beyond
+	// which nothing is gained. It changes no result.
 	Batch int
 }
 

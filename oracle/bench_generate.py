@@ -113,9 +113,13 @@ def best_peer(job, precision, tried):
             c.finish()
     if not best:
         raise contender.Failed(f"transformers does not work in {precision}")
-    best.ask("batch", best_batch)
-    best.name += f", {best_batch} at a time"
-    return best
+    return use(best, best_batch)
+
+
+def use(c, batch):
+    c.ask("use", batch)
+    c.name += f", {batch} at a time"
+    return c
 
 
 def gate(contenders, reference):
@@ -143,7 +147,10 @@ def bench(args, size):
         job = Job(size, args, folder)
         export_weights(job)
         mine = [ours(job, p, batch=args.batch) for p in args.precisions]
-        peers = [best_peer(job, p, tried) for p in args.precisions]
+        if args.peers:
+            peers = [use(peer(job, mode), batch) for mode, batch in args.peers]
+        else:
+            peers = [best_peer(job, p, tried) for p in args.precisions]
         contenders = mine + peers
         gate(contenders, next((c for c in peers if c.precision == "f32"), peers[0]))
         for c in mine:
@@ -203,6 +210,7 @@ def flags():
     p.add_argument("--tokens", type=int, default=0, help="new ones of each sample (default 96)")
     p.add_argument("--caches", default="dynamic,static", help="of transformers, that are tried")
     p.add_argument("--batches", default=",".join(map(str, BATCHES)), help="of transformers, in sequences, that are tried")
+    p.add_argument("--peers", default="", help="transformers as it is, MODE:BATCH,…, instead of what is found to be its fastest")
     p.add_argument("--batch", type=int, default=0, help="samples that ours continues at once; 0: its own choice")
     p.add_argument("--rounds", type=int, default=0, help="default 5")
     p.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
@@ -213,6 +221,7 @@ def flags():
     args.cpus = {int(c) for c in args.cpus.split(",") if c}
     args.isa = "native"
     args.caches = ["" if c == "dynamic" else "+" + c for c in args.caches.split(",")]
+    args.peers = [(mode, int(batch)) for mode, _, batch in (p.partition(":") for p in args.peers.split(",") if p)]
     args.batches = [int(b) for b in args.batches.split(",")]
     args.prompts = args.prompts or (8 if args.quick else 64)
     args.tokens = args.tokens or (32 if args.quick else 96)

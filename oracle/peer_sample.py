@@ -6,7 +6,8 @@ Loads a Hugging Face folder and prompts (JSON, token ids of each) and says that 
 number:
 
     ← {"mode": …, "threads": …, "parameters": …, "transformers": …}
-    → batch B     from now on B sequences at a time; measures one batch:  ← {"tokens_per_second": …}
+    → use B       from now on B sequences at a time, whole prompts; warms up and compiles:  ← {"at_once": …}
+    → batch B     the same, and measures one batch:                       ← {"tokens_per_second": …}
     → go N        all samples of all prompts, N times:                    ← {"ms": […], "tokens": …}
     → greedy N    the likeliest N tokens after each prompt:               ← {"tokens": [[…], …]}
 
@@ -58,11 +59,18 @@ class Sampler:
         out = self.generate(prompts, tokens, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, num_return_sequences=self.samples)
         return out.numel()
 
-    def batch(self, sequences):
-        """Whole prompts; what is measured are some of all lengths, after a batch that compiles and warms up."""
+    def some(self):
+        """A batch of all lengths."""
+        return self.prompts[:: len(self.prompts) // self.at_once][: self.at_once]
+
+    def use(self, sequences):
         self.at_once = max(1, min(len(self.prompts), sequences // self.samples))
-        some = self.prompts[:: len(self.prompts) // self.at_once][: self.at_once]
-        self.sample(some, self.tokens if self.cache else 2)
+        self.sample(self.some(), self.tokens if self.cache else 2)
+        return {"at_once": self.at_once * self.samples}
+
+    def batch(self, sequences):
+        self.use(sequences)
+        some = self.some()
         start = time.perf_counter()
         made = self.sample(some, self.tokens)
         return {"tokens_per_second": made / (time.perf_counter() - start)}
@@ -101,7 +109,7 @@ def main() -> None:
         print(json.dumps(ready), flush=True)
         for line in sys.stdin:
             word, number = line.split()
-            answer = {"batch": sampler.batch, "go": sampler.go, "greedy": sampler.greedy}[word](int(number))
+            answer = {"use": sampler.use, "batch": sampler.batch, "go": sampler.go, "greedy": sampler.greedy}[word](int(number))
             print(json.dumps(answer), flush=True)
     except Exception as e:
         print(json.dumps({"error": f"{type(e).__name__}: {e}"[:2000]}), flush=True)
