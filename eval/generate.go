@@ -105,7 +105,7 @@ func (g *Generator) batch(capacity int) int {
 	return slotsFor(g.model.Config(), capacity)
 }
 
-// slotsFor is how many sequences of so many tokens a gibibyte of keys and values has room for, at most 512.
+// slotsFor is how many sequences of so many tokens a gibibyte of keys and values has room for, at most 256.
 func slotsFor(c config.Model, capacity int) int {
 	bytes := 2 * 4 * c.Layers * c.KVHeads * (c.HeadSize() + 31) * (capacity + 15)
 	return max(1, min(256, 1<<30/bytes))
