@@ -92,7 +92,7 @@ def ours(args, size, files):
         "optimizer.weight_decay": o["weight_decay"], "optimizer.clip_norm": o["clip"], "optimizer.no_decay": f"['{NO_DECAY}']",
     }  # fmt: skip
     request = {
-        "what": "serve", "config": "", "sets": [f"{k}={v}" for k, v in sets.items()], "steps": 0, "warmup": 0,
+        "what": "serve", "config": "", "sets": [f"{k}={v}" for k, v in sets.items()],
         "tokens": str(files / "tokens"), "weights": str(files / "model.safetensors"),
     }  # fmt: skip
     return Contender("plasticity", [args.worker, "bench", json.dumps(request)])

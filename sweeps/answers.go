@@ -124,61 +124,62 @@ func lineageText(c Cell) string {
 	return strings.Join(words, ", ")
 }
 
+// group are the contenders that differ in the seed alone, with their mean losses.
+type group struct {
+	first contender // of the first seed
+	base  float64   // mean loss of the base models; NaN for a never-pretrained one
+	tuned float64   // mean loss of the reference responses
+	n     float64
+}
+
+// groups are the contenders by name, in the order of the plan.
+func (s Status) groups(all []contender) []group {
+	var out []group
+	for _, c := range all {
+		i := slices.IndexFunc(out, func(g group) bool { return g.first.name == c.name })
+		if i < 0 {
+			i = len(out)
+			out = append(out, group{first: c})
+		}
+		base := math.NaN()
+		if c.row.Cell.Base != none {
+			base = float64(s.Rows[c.row.Cell.Base].ValLoss)
+		}
+		g := &out[i]
+		g.n++
+		g.base += (base - g.base) / g.n
+		g.tuned += (float64(c.tuned.ValLoss) - g.tuned) / g.n
+	}
+	return out
+}
+
+// lowest is the index of the least value, −1 when there is none.
+func lowest(of []group, value func(group) float64) int {
+	found := -1
+	for i, g := range of {
+		if v := value(g); !math.IsNaN(v) && (found < 0 || v < value(of[found])) {
+			found = i
+		}
+	}
+	return found
+}
+
 // contrast chooses the two to compare.
 func (s Status) contrast(all []contender) (first, second contender) {
-	type mean struct {
-		sum float64
-		n   int
-		of  contender // the first seed
+	groups := s.groups(all)
+	a := max(0, lowest(groups, func(g group) float64 { return g.base }))
+	b := lowest(groups, func(g group) float64 { return g.tuned + 0*g.base }) // NaN for a never-pretrained model
+	if b < 0 || b == a {
+		b = slices.IndexFunc(groups, func(g group) bool { return g.first.row.Cell.Base == none })
 	}
-	base, tuned := make(map[string]*mean), make(map[string]*mean)
-	var order []string
-	for _, c := range all {
-		if base[c.name] == nil {
-			base[c.name], tuned[c.name] = &mean{of: c}, &mean{of: c}
-			order = append(order, c.name)
-		}
-		loss := math.NaN()
-		if c.row.Cell.Base != none {
-			loss = float64(s.Rows[c.row.Cell.Base].ValLoss)
-		}
-		base[c.name].sum += loss
-		tuned[c.name].sum += float64(c.tuned.ValLoss)
-		base[c.name].n++
-		tuned[c.name].n++
-	}
-	best := func(of map[string]*mean, but string) *mean {
-		var found *mean
-		for _, name := range order {
-			m := of[name]
-			value := m.sum / float64(m.n)
-			if name == but || math.IsNaN(value) {
-				continue
-			}
-			if found == nil || value < found.sum/float64(found.n) {
-				found = m
-			}
-		}
-		return found
-	}
-	a := best(base, "")
-	if a == nil {
-		a = tuned[order[0]]
-	}
-	b := best(tuned, "never pretrained")
-	if b == nil || b.of.name == a.of.name {
-		if b = tuned["never pretrained"]; b == nil {
-			b = best(tuned, a.of.name)
-		}
-	}
-	if b == nil {
+	if b < 0 {
 		b = a
 	}
-	first, second = a.of, b.of
+	first, second = groups[a].first, groups[b].first
 	if first.row.Cell.Base != none {
 		first.name += " (best base model)"
 	}
-	if second.row.Cell.Base != none && second.name != a.of.name {
+	if second.row.Cell.Base != none && b != a {
 		second.name += " (best after fine-tuning)"
 	}
 	return first, second

@@ -70,25 +70,34 @@ func (l *lineage) recipe(base Cell, r config.Recipe, fresh bool) error {
 		}
 		for _, seed := range seeds {
 			cell, err := l.finetuning(base, r, facts.DataFacts, folder, seed, fresh)
+			if err == nil {
+				err = l.chain(cell, facts)
+			}
 			if err != nil {
 				return fmt.Errorf("task %s: %w", name, err)
-			}
-			if twin, ok := l.seen[cell.ID]; ok {
-				if fresh {
-					continue
-				}
-				return record.Fail(record.Usage, "%s and cell %d are the same run %s: remove one of the two from finetune", cell.Label(), twin+1, cell.ID)
-			}
-			l.add(cell)
-			if l.evaluate.Samples > 0 && facts.Scored {
-				if cell, err = l.evaluation(cell, facts); err != nil {
-					return err
-				}
-				l.add(cell)
 			}
 		}
 	}
 	return nil
+}
+
+// chain adds a fine-tuning and its evaluation. A never-pretrained model that is there already is the same one.
+func (l *lineage) chain(tuned Cell, facts TaskFacts) error {
+	if twin, ok := l.seen[tuned.ID]; ok {
+		if tuned.Run.Fresh {
+			return nil
+		}
+		return record.Fail(record.Usage, "%s and cell %d are the same run %s: remove one of the two from finetune", tuned.Label(), twin+1, tuned.ID)
+	}
+	l.add(tuned)
+	if l.evaluate.Samples == 0 || !facts.Scored {
+		return nil
+	}
+	cell, err := l.evaluation(tuned, facts)
+	if err == nil {
+		l.add(cell)
+	}
+	return err
 }
 
 func (l *lineage) add(c Cell) {

@@ -158,10 +158,11 @@ func (p *Plan) lay(index int, point config.Cell, facts Facts) (Cell, error) {
 	if err != nil {
 		return Cell{}, fmt.Errorf("grid %s, cell %d (%s): %w", p.Name, index+1, cell.Label(), err)
 	}
-	identity := ""
-	if cell.Parent, identity, err = parentOf(point.Run.Init); err != nil {
+	parent, identity, err := parentOf(point.Run.Init)
+	if err != nil {
 		return Cell{}, fmt.Errorf("grid %s, cell %d (%s): %w", p.Name, index+1, cell.Label(), err)
 	}
+	cell.Parent = parent
 	cell.settle(p, resolved, resolved.ID(cell.Facts, identity))
 	return cell, nil
 }
