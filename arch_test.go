@@ -37,6 +37,7 @@ var (
 		{pkg: "sweeps", imports: []string{"config", "data", "data/task", "record"}},
 		{pkg: "plots", imports: []string{"config", "record"}},
 		{pkg: "eval/metric", imports: []string{"record"}},
+		{pkg: "model/source", imports: []string{"config", "data", "record", "torch/safetensors"}},
 		{pkg: "cmd/internal/request", imports: []string{"record"}},
 		{
 			pkg: "cmd/plasticity",
@@ -53,7 +54,7 @@ var (
 		{pkg: "torch/optim", imports: []string{"torch", "torch/nn", "record"}},
 		{
 			pkg:     "model",
-			imports: []string{"torch", "torch/nn", "torch/safetensors", "config", "data", "record"},
+			imports: []string{"model/source", "torch", "torch/nn", "torch/safetensors", "config", "data", "record"},
 			tests:   []string{"torch/optim"},
 		},
 		{
@@ -78,7 +79,8 @@ var (
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
 	pure = []string{
-		"cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric", "plots", "record", "sweeps", "torch/safetensors",
+		"cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric", "model/source", "plots", "record", "sweeps",
+		"torch/safetensors",
 	}
 )
 

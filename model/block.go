@@ -2,10 +2,8 @@ package model
 
 import (
 	"fmt"
-	"math"
 
 	"plasticity/config"
-	"plasticity/record"
 	"plasticity/torch"
 	"plasticity/torch/nn"
 )
@@ -78,45 +76,4 @@ func (b builder) mlp(prefix string) mlp {
 		up:   b.linear(prefix+"mlp.up_proj", ffn, width, b.inner),
 		down: b.linear(prefix+"mlp.down_proj", width, ffn, b.outer),
 	}
-}
-
-// Limits on a model's shape, so that sizes and their products stay far from overflow.
-const (
-	maxDim     = 1 << 20 // width, heads, ffn, context
-	maxVocab   = 1 << 24
-	maxLayers  = 1 << 12
-	sizeAdvice = "choose a preset or change the fields under model"
-)
-
-// check refuses a shape that cannot be built. config refuses more, with paths and lines; this holds for imports too.
-func check(c config.Model) error {
-	if c.Family != config.Llama2 && c.Family != config.OLMo2 {
-		return record.Fail(record.Usage, "model.family %q is not known: %s or %s", c.Family, config.Llama2, config.OLMo2)
-	}
-	for _, f := range []struct {
-		name         string
-		value, limit int
-	}{
-		{"layers", c.Layers, maxLayers},
-		{"width", c.Width, maxDim},
-		{"heads", c.Heads, maxDim},
-		{"kv_heads", c.KVHeads, maxDim},
-		{"ffn", c.FFN, maxDim},
-		{"vocab", c.Vocab, maxVocab},
-		{"context", c.Context, maxDim},
-	} {
-		if f.value < 1 || f.value > f.limit {
-			return record.Fail(record.Usage, "model.%s is %d, from 1 to %d are possible: %s", f.name, f.value, f.limit, sizeAdvice)
-		}
-	}
-	if c.Width%c.Heads != 0 || c.HeadSize()%2 != 0 {
-		return record.Fail(record.Usage, "model.width %d over %d heads gives no even head size, which rotary embedding needs: %s", c.Width, c.Heads, sizeAdvice)
-	}
-	if c.Heads%c.KVHeads != 0 {
-		return record.Fail(record.Usage, "model.heads %d is no multiple of kv_heads %d: %s", c.Heads, c.KVHeads, sizeAdvice)
-	}
-	if !(c.RopeTheta > 0 && c.RopeTheta <= math.MaxFloat32) || !(c.NormEps > 0 && c.NormEps < 1) {
-		return record.Fail(record.Usage, "model.rope_theta %v and norm_eps %v must be above 0, norm_eps below 1: %s", c.RopeTheta, c.NormEps, sizeAdvice)
-	}
-	return nil
 }

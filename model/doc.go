@@ -1,6 +1,6 @@
 // Package model holds the language models: one [Transformer] for both families, Llama-2 and OLMo-2, written so that it reads
-// like the papers. llama2.go and olmo2.go have what differs, attention.go and block.go what does not; hf.go and hfconfig.go
-// speak to Hugging Face; open.go finds a model wherever it lies.
+// like the papers. llama2.go and olmo2.go have what differs, attention.go and block.go what does not; hf.go writes
+// Hugging Face folders; package source finds a model wherever it lies and says what its folder says.
 //
 //	m, err := model.New(cfg, torch.BFloat16, nn.Training)
 //	defer m.Close()
@@ -25,5 +25,5 @@
 // In float32 everything is float32. In bfloat16 the masters, the residual stream, softmax and loss stay float32; products
 // read rounded copies of the weights and what the norms give, and their results are bfloat16.
 //
-// The package may import torch and its subpackages, config, data and record.
+// The package may import torch and its subpackages, model/source, config, data and record.
 package model

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"plasticity/model"
+	"plasticity/model/source"
 	"plasticity/record"
 	"plasticity/record/recordtest"
 	"plasticity/torch/nn"
@@ -26,13 +27,14 @@ func FuzzReadHFConfig(f *testing.F) {
 		if _, err := file.Write(text); err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := model.ReadHFConfig(fsys, "/m")
+		h, err := source.ReadHFConfig(fsys, "/m", source.ToCompute)
 		if err != nil {
 			if record.CodeOf(err) != record.BadData {
 				t.Fatalf("not bad data: %v", err)
 			}
 			return
 		}
+		cfg := h.Config
 		if cfg.Layers > 64 {
 			return
 		}

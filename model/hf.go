@@ -11,14 +11,9 @@ import (
 	"slices"
 
 	"plasticity/data"
+	"plasticity/model/source"
 	"plasticity/record"
 	"plasticity/torch/safetensors"
-)
-
-// The files of a Hugging Face folder that are not the tokenizer's.
-const (
-	hfConfigFile     = "config.json"
-	hfGenerationFile = "generation_config.json"
 )
 
 // ExportOptions is what goes into a Hugging Face folder besides the model.
@@ -80,15 +75,15 @@ func hfFiles(m *Transformer, o ExportOptions) ([]data.File, error) {
 		return nil, err
 	}
 	names := map[safetensors.DType]string{safetensors.F32: "float32", safetensors.BF16: "bfloat16", safetensors.F16: "float16"}
-	generation := hfGeneration{EOS: eos}
+	generation := source.HFGeneration{EOS: eos}
 	if len(eos) > 0 {
 		generation.PAD = &eos[0]
 	}
-	settings, err := jsonFile(hfConfigFile, newHFConfig(m.config, names[o.DType], eos))
+	settings, err := jsonFile(source.HFConfigFile, source.NewHFConfig(m.config, names[o.DType], eos))
 	if err != nil {
 		return nil, err
 	}
-	making, err := jsonFile(hfGenerationFile, generation)
+	making, err := jsonFile(source.HFGenerationFile, generation)
 	return append(files, settings, making), err
 }
 
@@ -129,7 +124,7 @@ func Replaceable(fsys record.FS, dir string) error {
 		return record.Fail(record.NotPermitted, "%w: choose another folder", err)
 	}
 	ours := []string{
-		hfConfigFile, hfGenerationFile, safetensors.ModelFile, data.TokenizerFile, "tokenizer_config.json", "special_tokens_map.json",
+		source.HFConfigFile, source.HFGenerationFile, safetensors.ModelFile, data.TokenizerFile, "tokenizer_config.json", "special_tokens_map.json",
 		VerifierFile,
 	}
 	for _, e := range entries {

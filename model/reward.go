@@ -1,11 +1,11 @@
 package model
 
 import (
-	"path/filepath"
 	"slices"
 
 	"plasticity/config"
 	"plasticity/data"
+	"plasticity/model/source"
 	"plasticity/record"
 	"plasticity/torch"
 	"plasticity/torch/nn"
@@ -22,23 +22,20 @@ const (
 
 // RewardSource is where a reward model lies and what its folder says about it: a LlamaForSequenceClassification of transformers
 // with one label.
-type RewardSource struct {
-	Source
-	Pad *int32 // the token that fills up batches; nil: none
-}
+type RewardSource struct{ Source }
 
 // LocateReward finds the reward model in a folder and compares its tensors with config.json. The error is a record.Failure: Usage
 // for a run, which has no reward, and BadData for what is no reward model or cannot be computed.
 func LocateReward(path string) (RewardSource, error) {
-	if there(filepath.Join(path, record.InfoFile)) || there(filepath.Join(path, record.ManifestFile)) {
+	if kind := source.KindOf(path); kind == source.Run || kind == source.Checkpoint {
 		return RewardSource{}, record.Fail(record.Usage, "%s is a run, which scores tokens and not texts: name the folder that plasticity verifier made of it, or another LlamaForSequenceClassification", path)
 	}
-	h, err := readHFConfig(record.OS(), path, oneLabel)
+	m, err := source.Locate(path, source.ToScore)
 	if err != nil {
 		return RewardSource{}, err
 	}
-	s := RewardSource{h.source(path), h.pad}
-	f, err := s.openWeights()
+	s := RewardSource{m}
+	f, err := s.OpenWeights()
 	if err != nil {
 		return RewardSource{}, err
 	}
@@ -58,7 +55,7 @@ func (s RewardSource) fits(f *safetensors.File) error {
 		return nil
 	}
 	return record.Fail(record.BadData, "%s is not the reward model that its %s describes, %d differences: %s: copy the folder again, or name one whose weights are model.* and %s",
-		f.Path(), hfConfigFile, len(differences), join(differences), scoreName)
+		f.Path(), source.HFConfigFile, len(differences), source.Join(differences), scoreName)
 }
 
 // Reward is a model that scores a text by one number: the product of Score [D] with the last hidden state of the text's last token.
@@ -73,7 +70,7 @@ func (r *Reward) Close() { r.Trunk.Close() }
 // Open loads the weights, in float32, for texts of at most context tokens. Rotary embedding has no end, so that may be more than the
 // model was trained with. A value that is not finite is BadData. The caller closes the model.
 func (s RewardSource) Open(context int) (*Reward, error) {
-	f, err := s.openWeights()
+	f, err := s.OpenWeights()
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +83,7 @@ func (s RewardSource) Open(context int) (*Reward, error) {
 		if err != nil {
 			return nil, err
 		}
-		return values, finite(f.Path(), name, values)
+		return values, source.Finite(f.Path(), name, values)
 	}
 	score, err := read(scoreName)
 	if err != nil {
@@ -179,7 +176,7 @@ func (m *Transformer) VerdictScore() ([]float32, error) {
 
 // CanReward refuses a model that SaveReward cannot write: the error is Usage.
 func CanReward(cfg config.Model) error {
-	if hfFamilyOf(cfg).classifier == "" {
+	if source.Classifier(cfg) == "" {
 		return record.Fail(record.Usage, "transformers has no sequence classification of the family %s: take a model of the family %s, whose rewards are for answers of any model", cfg.Family, config.Llama2)
 	}
 	return nil
@@ -199,13 +196,13 @@ func SaveReward(fsys record.FS, dir string, m *Transformer, score []float32, tok
 	if err != nil {
 		return err
 	}
-	c := newHFConfig(m.config, "float32", eos)
-	c.Architectures = []string{hfFamilyOf(m.config).classifier}
-	c.ID2Label, c.Tie = hfLabels{"0": rewardLabel}, false
+	c := source.NewHFConfig(m.config, "float32", eos)
+	c.Architectures = []string{source.Classifier(m.config)}
+	c.ID2Label, c.Tie = source.HFLabels{"0": rewardLabel}, false
 	if len(eos) > 0 {
 		c.PAD = &eos[0]
 	}
-	settings, err := jsonFile(hfConfigFile, c)
+	settings, err := jsonFile(source.HFConfigFile, c)
 	if err != nil {
 		return err
 	}
@@ -217,7 +214,7 @@ func SaveReward(fsys record.FS, dir string, m *Transformer, score []float32, tok
 	weights := slices.DeleteFunc(m.sources(safetensors.F32), func(s safetensors.Source) bool { return s.Name == headName })
 	weights = append(weights, safetensors.Source{
 		Name: scoreName, DType: safetensors.F32, Shape: []int{1, len(score)},
-		Float32: func() ([]float32, error) { return score, finite(dir, scoreName, score) },
+		Float32: func() ([]float32, error) { return score, source.Finite(dir, scoreName, score) },
 	})
 	return saveFolder(fsys, dir, files, weights)
 }

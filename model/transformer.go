@@ -3,6 +3,7 @@ package model
 import (
 	"plasticity/config"
 	"plasticity/data"
+	"plasticity/model/source"
 	"plasticity/torch"
 	"plasticity/torch/nn"
 )
@@ -28,7 +29,7 @@ type Transformer struct {
 // all parameters zero: [Transformer.Initialize], [Transformer.Load] or [Transformer.LoadWeights] follows. The error is a record.Failure: Usage when
 // the configuration is impossible, OutOfMemory when it does not fit. The caller closes the model.
 func New(cfg config.Model, precision torch.DType, use nn.Use) (*Transformer, error) {
-	if err := check(cfg); err != nil {
+	if err := source.Check(cfg); err != nil {
 		return nil, err
 	}
 	m := declare(nn.NewRegistry(), cfg)

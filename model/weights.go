@@ -3,11 +3,11 @@ package model
 import (
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 
 	"plasticity/config"
+	"plasticity/model/source"
 	"plasticity/record"
 	"plasticity/torch/nn"
 	"plasticity/torch/safetensors"
@@ -37,7 +37,7 @@ func (m *Transformer) SavedBytes() (int64, error) {
 
 // fits compares the tensors of a file with the parameters of a model and lists every difference.
 func fits(cfg config.Model, f *safetensors.File) error {
-	if err := check(cfg); err != nil {
+	if err := source.Check(cfg); err != nil {
 		return err
 	}
 	r := nn.NewRegistry()
@@ -52,7 +52,7 @@ func fits(cfg config.Model, f *safetensors.File) error {
 		return nil
 	}
 	return record.Fail(record.Mismatch, "%s does not fit the model (%s, %d layers, width %d, vocabulary %d), %d differences: %s: name the weights that belong to this configuration",
-		f.Path(), cfg.Family, cfg.Layers, cfg.Width, cfg.Vocab, len(differences), join(differences))
+		f.Path(), cfg.Family, cfg.Layers, cfg.Width, cfg.Vocab, len(differences), source.Join(differences))
 }
 
 // notPart is the error of a tensor that nobody asked for.
@@ -85,17 +85,6 @@ func compare(params []*nn.Param, f *safetensors.File, further func(safetensors.E
 	return differences
 }
 
-// maxDifferences is how many differences a message shows.
-const maxDifferences = 50
-
-// join puts a list into one line of text.
-func join(list []string) string {
-	if more := len(list) - maxDifferences; more > 0 {
-		list = append(slices.Clone(list[:maxDifferences]), fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(list, "; ")
-}
-
 // sameHead checks that a head which is stored although it is tied says what the embedding says.
 func sameHead(f *safetensors.File, head safetensors.Entry) error {
 	embed, ok := f.Tensor(embedName)
@@ -112,17 +101,6 @@ func sameHead(f *safetensors.File, head safetensors.Entry) error {
 	}
 	if !slices.Equal(a, b) {
 		return fmt.Errorf("%s is stored although the embeddings are tied, with other values than %s", headName, embedName)
-	}
-	return nil
-}
-
-// finite refuses NaN and infinity.
-func finite(path, name string, values []float32) error {
-	for i, x := range values {
-		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-			return record.Fail(record.BadData, "%s: tensor %s: element %d is %v: these weights come from a run that diverged or a file that is damaged; use an earlier checkpoint",
-				path, name, i, x)
-		}
 	}
 	return nil
 }

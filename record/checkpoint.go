@@ -101,7 +101,7 @@ func SaveCheckpoint(fsys FS, runDir string, step int64, meta CheckpointMeta, wri
 		return Fail(Internal, "save a checkpoint: step %d", step)
 	}
 	parent := filepath.Join(runDir, CheckpointsDir)
-	final := filepath.Join(parent, stepDir(step))
+	final := CheckpointPath(runDir, step)
 	if err := MkdirAll(fsys, parent); err != nil {
 		return fmt.Errorf("save checkpoint %d: %w", step, err)
 	}
@@ -306,6 +306,11 @@ func verifyFile(fsys FS, dir string, want CheckpointFile, mode verifyMode) error
 		return Fail(BadData, "%s is damaged: its SHA-256 is %s and should be %s", want.Name, got, want.SHA256)
 	}
 	return nil
+}
+
+// CheckpointPath is the folder of the checkpoint of a step.
+func CheckpointPath(runDir string, step int64) string {
+	return filepath.Join(runDir, CheckpointsDir, stepDir(step))
 }
 
 // parseStep returns the step of a checkpoint folder's name; only exact names count.

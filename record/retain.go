@@ -57,7 +57,7 @@ func newestWhole(fsys FS, runDir string, damaged func(dir string) (string, error
 	}
 	var problems []Problem
 	for _, step := range slices.Backward(steps) {
-		dir := filepath.Join(runDir, CheckpointsDir, stepDir(step))
+		dir := CheckpointPath(runDir, step)
 		c, err := OpenCheckpoint(fsys, dir)
 		if err == nil {
 			return c, problems, nil
@@ -112,7 +112,7 @@ func Prune(fsys FS, runDir string, keep int, keepSteps func(int64) bool) error {
 	}
 	kept, mode := 0, verifyDigests
 	for _, step := range slices.Backward(steps) {
-		dir := filepath.Join(runDir, CheckpointsDir, stepDir(step))
+		dir := CheckpointPath(runDir, step)
 		if kept >= max(keep, 1) {
 			if keepSteps != nil && keepSteps(step) {
 				continue

@@ -1,4 +1,4 @@
-package model
+package source
 
 import (
 	"bytes"
@@ -8,11 +8,15 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"plasticity/config"
 	"plasticity/record"
+)
+
+// The files of a Hugging Face folder that are not weights and not the tokenizer's.
+const (
+	HFConfigFile     = "config.json"
+	HFGenerationFile = "generation_config.json"
 )
 
 // hfFamilies are the architectures that are read and written: their names and, where config.json is silent, what the
@@ -30,171 +34,57 @@ type hfFamily struct {
 	defaultEps                      float64
 }
 
-// hfFamilyOf is the family of a model, whose shape has been checked.
-func hfFamilyOf(c config.Model) hfFamily {
+// familyOf is the family of a model, whose shape has been checked.
+func familyOf(c config.Model) hfFamily {
 	i := slices.IndexFunc(hfFamilies(), func(f hfFamily) bool { return f.family == c.Family })
 	return hfFamilies()[i]
 }
 
-// hfNumber is a float that JSON readers take for one: 10000.0, not 10000.
-type hfNumber float64
-
-// MarshalJSON writes the shortest text that gives the number back, with a point or an exponent.
-func (n hfNumber) MarshalJSON() ([]byte, error) {
-	text := strconv.FormatFloat(float64(n), 'g', -1, 64)
-	if !strings.ContainsAny(text, ".e") {
-		text += ".0"
-	}
-	return []byte(text), nil
-}
-
-// hfRope is how transformers 5 spells the rotary base; before, it was rope_theta at the top.
-type hfRope struct {
-	Theta hfNumber `json:"rope_theta"`
-	Type  string   `json:"rope_type"`
-}
-
-// hfConfig is a config.json as it is written, for old and new versions of transformers.
-type hfConfig struct {
-	Architectures    []string  `json:"architectures"`
-	AttentionBias    bool      `json:"attention_bias"`
-	AttentionDropout hfNumber  `json:"attention_dropout"`
-	BOS              *int32    `json:"bos_token_id"`
-	DType            string    `json:"dtype"`
-	EOS              hfTokens  `json:"eos_token_id"`
-	HeadDim          int       `json:"head_dim,omitempty"` // Llama's
-	HiddenAct        string    `json:"hidden_act"`
-	HiddenSize       int       `json:"hidden_size"`
-	ID2Label         hfLabels  `json:"id2label,omitempty"` // a classifier's
-	InitRange        hfNumber  `json:"initializer_range"`
-	Intermediate     int       `json:"intermediate_size"`
-	MaxPositions     int       `json:"max_position_embeddings"`
-	MLPBias          *bool     `json:"mlp_bias,omitempty"` // Llama's
-	ModelType        string    `json:"model_type"`
-	Heads            int       `json:"num_attention_heads"`
-	Layers           int       `json:"num_hidden_layers"`
-	KVHeads          int       `json:"num_key_value_heads"`
-	PAD              *int32    `json:"pad_token_id"` // a classifier's
-	Eps              hfNumber  `json:"rms_norm_eps"`
-	Rope             hfRope    `json:"rope_parameters"`
-	RopeScaling      *struct{} `json:"rope_scaling"`
-	RopeTheta        hfNumber  `json:"rope_theta"`
-	Tie              bool      `json:"tie_word_embeddings"`
-	TorchDType       string    `json:"torch_dtype"`
-	UseCache         bool      `json:"use_cache"`
-	Vocab            int       `json:"vocab_size"`
-}
-
-// hfLabels are the names of a classifier's labels by their numbers.
-type hfLabels map[string]string
-
-// hfGeneration is a generation_config.json: greedy unless asked otherwise.
-type hfGeneration struct {
-	BOS *int32   `json:"bos_token_id"`
-	EOS hfTokens `json:"eos_token_id"`
-	PAD *int32   `json:"pad_token_id"`
-}
-
-// hfTokens are token ids in the forms that Hugging Face has: null, one number or a list.
-type hfTokens []int32
-
-// MarshalJSON writes the simplest form.
-func (t hfTokens) MarshalJSON() ([]byte, error) {
-	switch len(t) {
-	case 0:
-		return []byte("null"), nil
-	case 1:
-		return json.Marshal(t[0])
-	default:
-		return json.Marshal([]int32(t))
-	}
-}
-
-// UnmarshalJSON reads all forms.
-func (t *hfTokens) UnmarshalJSON(text []byte) error {
-	var list []int32
-	if len(text) > 0 && text[0] != '[' && string(text) != "null" {
-		text = append(append([]byte{'['}, text...), ']')
-	}
-	err := json.Unmarshal(text, &list)
-	*t = list
-	return err
-}
-
-// newHFConfig describes a language model for Hugging Face. A padding token is named only for generation: in config.json it would
-// cut that token's row out of later fine-tuning.
-func newHFConfig(c config.Model, dtype string, eos []int32) hfConfig {
-	f := hfFamilyOf(c)
-	out := hfConfig{
-		Architectures: []string{f.architecture}, DType: dtype, EOS: eos, HiddenAct: "silu", HiddenSize: c.Width, InitRange: 0.02,
-		Intermediate: c.FFN, MaxPositions: c.Context, ModelType: f.modelType, Heads: c.Heads, Layers: c.Layers, KVHeads: c.KVHeads,
-		Eps: hfNumber(c.NormEps), Rope: hfRope{hfNumber(c.RopeTheta), "default"}, RopeTheta: hfNumber(c.RopeTheta),
-		Tie: c.TieEmbeddings, TorchDType: dtype, UseCache: true, Vocab: c.Vocab,
-	}
-	if c.Family == config.Llama2 {
-		out.HeadDim, out.MLPBias = c.HeadSize(), new(bool)
-	}
-	return out
-}
+// Classifier is the architecture that classifies texts by a model of this family; empty: transformers has none.
+func Classifier(c config.Model) string { return familyOf(c).classifier }
 
 // maxHFConfig is the largest config.json in bytes.
 const maxHFConfig = 1 << 20
 
-// hfHead says what the output layer of a folder's model is for.
-type hfHead int
-
-const (
-	nextToken hfHead = iota // scores of all tokens
-	oneLabel                // one score of a text
-)
-
-// advice says which model to choose instead.
-func (h hfHead) advice() string {
-	if h == oneLabel {
-		return "choose a LlamaForSequenceClassification with one label and without these features, such as plasticity verifier makes"
-	}
-	return "choose a Llama or OLMo-2 model without these features"
+// HF is what config.json says of a model.
+type HF struct {
+	Config config.Model
+	EOS    HFTokens // that end a text
+	PAD    *int32   // of a classifier, what fills up batches; nil: none
 }
 
-// hfFolder is what config.json says of a model.
-type hfFolder struct {
-	config config.Model
-	eos    hfTokens
-	pad    *int32 // nil: none
-}
-
-// readHFConfig reads config.json of a Hugging Face folder. What this package cannot compute is refused by name, all of it
-// at once: the error is a record.Failure with BadData.
-func readHFConfig(fsys record.FS, dir string, head hfHead) (hfFolder, error) {
-	path := filepath.Join(dir, hfConfigFile)
+// ReadHFConfig reads config.json of a Hugging Face folder. What this program cannot use as asked is refused by name, all of it at
+// once: the error is a record.Failure with BadData.
+func ReadHFConfig(fsys record.FS, dir string, use Use) (HF, error) {
+	path := filepath.Join(dir, HFConfigFile)
 	text, err := record.ReadFile(fsys, path, maxHFConfig)
 	if err != nil {
-		return hfFolder{}, missing(err, "name a run folder or the folder of a Hugging Face model")
+		return HF{}, missing(err, "name a run folder or the folder of a Hugging Face model")
 	}
-	r := &hfReader{head: head}
+	r := &hfReader{use: use}
 	if r.fields, err = object(text); err != nil {
-		return hfFolder{}, record.Fail(record.BadData, "%s: %w: copy or export it again", path, err)
+		return HF{}, record.Fail(record.BadData, "%s: %w: copy or export it again", path, err)
 	}
-	h := hfFolder{config: r.model()}
-	r.read("eos_token_id", &h.eos, "a token id or a list of them")
-	if head == oneLabel {
-		r.read("pad_token_id", &h.pad, "a token id")
+	h := HF{Config: r.model()}
+	r.read("eos_token_id", &h.EOS, "a token id or a list of them")
+	if use == ToScore {
+		r.read("pad_token_id", &h.PAD, "a token id")
 		r.labels()
 	}
 	if len(r.problems) == 0 {
-		if err := check(h.config); err != nil {
+		if err := check(h.Config, use); err != nil {
 			r.problems = append(r.problems, err.Error())
 		}
 	}
 	if len(r.problems) > 0 {
-		return hfFolder{}, record.Fail(record.BadData, "%s: this model cannot be used: %s: %s", path, join(r.problems), head.advice())
+		return HF{}, record.Fail(record.BadData, "%s: this model cannot be used: %s: %s", path, Join(r.problems), use.advice())
 	}
 	return h, nil
 }
 
 // hfReader collects the problems of a config.json.
 type hfReader struct {
-	head     hfHead
+	use      Use
 	fields   map[string]json.RawMessage
 	problems []string
 }
@@ -235,7 +125,7 @@ func (r *hfReader) number(key string, fallback float64) float64 {
 	return fallback
 }
 
-// model reads the shape and refuses every feature that would change what the weights compute.
+// model reads the shape and refuses every feature that matters to the use.
 func (r *hfReader) model() config.Model {
 	f := r.family()
 	c := config.Model{
@@ -245,8 +135,11 @@ func (r *hfReader) model() config.Model {
 	}
 	c.KVHeads = r.size("num_key_value_heads", max(c.Heads, 1))
 	r.read("tie_word_embeddings", &c.TieEmbeddings, "true or false")
-	c.RopeTheta = r.rope()
-	r.refuse(c)
+	r.refuseStorage(c)
+	if r.use != ToInspect {
+		c.RopeTheta = r.rope()
+		r.refuse()
+	}
 	return c
 }
 
@@ -261,7 +154,7 @@ func (r *hfReader) family() hfFamily {
 	}
 	f := hfFamilies()[i]
 	want := f.architecture
-	if r.head == oneLabel {
+	if r.use == ToScore {
 		if want = f.classifier; want == "" {
 			r.problem("model_type", "%q has no classification of texts", f.modelType)
 			return f
@@ -325,18 +218,33 @@ func (r *hfReader) rope() float64 {
 	return theta
 }
 
+// refuseStorage lists the features with which the matrices are not what their names and shapes say.
+func (r *hfReader) refuseStorage(c config.Model) {
+	for _, key := range []string{"quantization_config", "auto_map", "pruned_heads"} {
+		r.refuseGiven(key)
+	}
+	if size := r.size("head_dim", max(c.HeadSize(), 1)); size != c.HeadSize() && c.Heads > 0 {
+		r.problem("head_dim", "%d is not hidden_size over num_attention_heads, %d", size, c.HeadSize())
+	}
+}
+
+// refuseGiven refuses a feature by its presence.
+func (r *hfReader) refuseGiven(key string) {
+	if r.given(key) && string(r.fields[key]) != "{}" {
+		r.problem(key, "%.80s is not supported", r.fields[key])
+	}
+}
+
 // refuse lists the features that would be computed wrongly.
-func (r *hfReader) refuse(c config.Model) {
+func (r *hfReader) refuse() {
 	for _, key := range []string{"attention_bias", "mlp_bias", "use_sliding_window", "is_encoder_decoder", "add_cross_attention"} {
 		var on bool
 		if r.read(key, &on, "true or false"); on {
 			r.problem(key, "true is not supported")
 		}
 	}
-	for _, key := range []string{"sliding_window", "quantization_config", "auto_map", "clip_qkv", "pruned_heads"} {
-		if r.given(key) && string(r.fields[key]) != "{}" {
-			r.problem(key, "%.80s is not supported", r.fields[key])
-		}
+	for _, key := range []string{"sliding_window", "clip_qkv"} {
+		r.refuseGiven(key)
 	}
 	act := "silu"
 	if r.read("hidden_act", &act, "a text"); act != "silu" && act != "swish" {
@@ -347,9 +255,6 @@ func (r *hfReader) refuse(c config.Model) {
 	}
 	if share := r.number("partial_rotary_factor", 1); share != 1 {
 		r.problem("partial_rotary_factor", "%v is not supported, only 1", share)
-	}
-	if size := r.size("head_dim", max(c.HeadSize(), 1)); size != c.HeadSize() && c.Heads > 0 {
-		r.problem("head_dim", "%d is not hidden_size over num_attention_heads, %d", size, c.HeadSize())
 	}
 	var kinds []string
 	r.read("layer_types", &kinds, "a list of texts")
