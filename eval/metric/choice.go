@@ -173,7 +173,7 @@ func WriteChoices(fsys record.FS, dir, model string, t *ChoiceTask) (unchanged b
 	if err != nil {
 		return false, record.Fail(record.Internal, "write %s: %w", ResultsFile, err)
 	}
-	return writeFiles(fsys, dir, []file{{SamplesFile(t.Name), samples}, {ResultsFile, b.Bytes()}})
+	return record.WriteResult(fsys, dir, record.ResultFile{Name: SamplesFile(t.Name), Data: samples}, record.ResultFile{Name: ResultsFile, Data: b.Bytes()})
 }
 
 // samples returns a line of JSON for each problem, with the names of the harness' samples. Where those have numbers and flags as

@@ -5,10 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"io"
-	"io/fs"
-	"path/filepath"
 
 	"plasticity/record"
 )
@@ -21,9 +18,6 @@ func SamplesFile(task string) string { return "samples_" + task + ".jsonl" }
 
 // taskVersion is what results.json has in "versions". It goes up when the same responses would get other numbers.
 const taskVersion = 1
-
-// maxResults bounds what is read of a results.json that is there already.
-const maxResults = 64 << 20
 
 // Report is what results.json says: the scores of a model on some tasks.
 type Report struct {
@@ -49,76 +43,12 @@ func Write(fsys record.FS, dir string, r Report) (unchanged bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return writeFiles(fsys, dir, files)
-}
-
-// writeFiles writes files, results.json last.
-func writeFiles(fsys record.FS, dir string, files []file) (unchanged bool, err error) {
-	if err := record.MkdirAll(fsys, dir); err != nil {
-		return false, err
-	}
-	results := files[len(files)-1]
-	there, err := same(fsys, dir, results)
-	if err != nil {
-		return false, err
-	}
-	if there == differs {
-		return false, record.Fail(record.NotPermitted, "%s holds another result, which is not replaced: choose another folder or remove it",
-			filepath.Join(dir, ResultsFile))
-	}
-	unchanged = true
-	for _, f := range files {
-		there, err := same(fsys, dir, f)
-		if err != nil {
-			return false, err
-		}
-		if there == equal {
-			continue
-		}
-		unchanged = false
-		if err := record.WriteFileAtomic(fsys, filepath.Join(dir, f.name), f.data); err != nil {
-			return false, err
-		}
-	}
-	return unchanged, nil
-}
-
-// file is a file to write.
-type file struct {
-	name string
-	data []byte
-}
-
-// presence says what is in the place of a file.
-type presence int
-
-const (
-	absent presence = iota
-	equal
-	differs
-)
-
-// same compares a file with what is in its place.
-func same(fsys record.FS, dir string, f file) (presence, error) {
-	path := filepath.Join(dir, f.name)
-	text, err := record.ReadFile(fsys, path, max(maxResults, int64(len(f.data))))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return absent, nil
-	case err != nil && record.CodeOf(err) == record.BadData: // too long, or no regular file
-		return differs, nil
-	case err != nil:
-		return differs, record.FailIO(err, "read %s", path)
-	case bytes.Equal(text, f.data):
-		return equal, nil
-	default:
-		return differs, nil
-	}
+	return record.WriteResult(fsys, dir, files...)
 }
 
 // files returns the files of a report, results.json last.
-func (r *Report) files() ([]file, error) {
-	files := make([]file, 0, len(r.Tasks)+1)
+func (r *Report) files() ([]record.ResultFile, error) {
+	files := make([]record.ResultFile, 0, len(r.Tasks)+1)
 	hashes := make([]string, len(r.Tasks))
 	for i, t := range r.Tasks {
 		if err := record.CheckName("task", t.Name); err != nil {
@@ -130,13 +60,13 @@ func (r *Report) files() ([]file, error) {
 		}
 		sum := sha256.Sum256(data)
 		hashes[i] = hex.EncodeToString(sum[:])
-		files = append(files, file{SamplesFile(t.Name), data})
+		files = append(files, record.ResultFile{Name: SamplesFile(t.Name), Data: data})
 	}
 	var b bytes.Buffer
 	if err := encoder(&b, "  ").Encode(r.document(hashes)); err != nil {
 		return nil, record.Fail(record.Internal, "write %s: %w", ResultsFile, err)
 	}
-	return append(files, file{ResultsFile, b.Bytes()}), nil
+	return append(files, record.ResultFile{Name: ResultsFile, Data: b.Bytes()}), nil
 }
 
 // encoder writes JSON in which < and & stand as they are.
