@@ -38,12 +38,15 @@ var (
 		{pkg: "plots", imports: []string{"config", "record"}},
 		{pkg: "eval/metric", imports: []string{"record"}},
 		{pkg: "model/source", imports: []string{"config", "data", "record", "torch/safetensors"}},
+		{pkg: "analyze/rank", imports: []string{"config", "model/source", "record", "torch/safetensors"}},
 		{pkg: "cmd/internal/request", imports: []string{"record"}},
 		{
 			pkg: "cmd/plasticity",
 			imports: []string{
-				"cmd/internal/request", "config", "data", "data/task", "eval/answer", "eval/metric", "plots", "record", "sweeps",
+				"analyze/rank", "cmd/internal/request", "config", "data", "data/task", "eval/answer", "eval/metric", "model/source", "plots",
+				"record", "sweeps",
 			},
+			tests: []string{"torch/safetensors"},
 		},
 
 		{pkg: "cgo"},
@@ -79,7 +82,7 @@ var (
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
 	pure = []string{
-		"cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric", "model/source", "plots", "record", "sweeps",
+		"analyze/rank", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric", "model/source", "plots", "record", "sweeps",
 		"torch/safetensors",
 	}
 )

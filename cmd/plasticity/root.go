@@ -42,8 +42,8 @@ Exit codes:
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
 	root.AddCommand(
-		newDoctor(a), newData(a), newConfig(a), newTrain(a), newFinetune(a), newGenerate(a), newEval(a), newVerifier(a), newExport(a), newImport(a),
-		newSweep(a), newReport(a), newBench(a), newCompletion(a),
+		newDoctor(a), newData(a), newConfig(a), newTrain(a), newFinetune(a), newGenerate(a), newEval(a), newVerifier(a), newAnalyze(a), newExport(a),
+		newImport(a), newSweep(a), newReport(a), newBench(a), newCompletion(a),
 	)
 	return root
 }
