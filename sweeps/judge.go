@@ -14,6 +14,7 @@ import (
 // said last, and a stopped sweep starts nothing again.
 func (r *runner) onEnded(j *job, end ending) {
 	j.phase, j.cmd = waiting, nil
+	r.metrics.ended(end.code, 1)
 	r.tidy(j)
 	if isDone(j.cell) {
 		j.fault = fault{}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,7 @@ type sweepMetrics struct {
 	speed    prometheus.Gauge
 	starts   prometheus.Counter
 	retries  prometheus.Counter
+	ends     *prometheus.CounterVec
 }
 
 // newSweepMetrics makes the metrics in a registry of their own, with the grid's
@@ -48,8 +50,15 @@ func newSweepMetrics(plan *Plan) *sweepMetrics {
 		speed:   gauge("tokens_per_second", "Tokens per second of all running members together."),
 		starts:  counter("starts_total", "Member processes started by this runner."),
 		retries: counter("retries_total", "Member processes started again after a failure."),
+		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "plasticity", Subsystem: "sweep", Name: "ends_total",
+			Help: "Ends of member processes by exit code.", ConstLabels: grid,
+		}, []string{"code"}),
 	}
-	m.registry.MustRegister(m.runs, m.planned, m.trained, m.speed, m.starts, m.retries)
+	m.registry.MustRegister(m.runs, m.planned, m.trained, m.speed, m.starts, m.retries, m.ends)
+	for _, code := range record.Codes() {
+		m.ended(code, 0) // from 0 on: an increase cannot be seen in a series that begins with it
+	}
 	planned := int64(0)
 	for _, cell := range plan.Cells {
 		if cell.trains() {
@@ -58,6 +67,11 @@ func newSweepMetrics(plan *Plan) *sweepMetrics {
 	}
 	m.planned.Set(float64(planned))
 	return m
+}
+
+// ended counts n ends of members with an exit code.
+func (m *sweepMetrics) ended(code record.Code, n float64) {
+	m.ends.WithLabelValues(strconv.Itoa(int(code))).Add(n)
 }
 
 // set brings the gauges up to date. Every state is always there: a series that

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -22,7 +23,10 @@ import (
 	"pgregory.net/rapid"
 
 	"plasticity/record"
+	"plasticity/record/recordtest"
 )
+
+var update = flag.Bool("update", false, "write the list of metrics in monitoring/ anew")
 
 func TestRules_CoverEveryExitCode(t *testing.T) {
 	want := map[record.Code]Action{
@@ -184,6 +188,7 @@ func TestRun_ListsMembersForPrometheus(t *testing.T) {
 	if !strings.Contains(page, `plasticity_sweep_runs{grid="scene",state="running"} 2`) {
 		t.Errorf("metrics while running:\n%s", page)
 	}
+	recordtest.CheckMetricList(t, page, "../monitoring/metrics-sweep.txt", *update)
 	after, err := os.ReadFile(filepath.Join(p.Dir, targetsName))
 	if err != nil || string(after) != "[]\n" {
 		t.Errorf("targets afterwards: %q %v", after, err)
@@ -217,6 +222,7 @@ func get(url string) string {
 func TestMetrics_PassLint(t *testing.T) {
 	m := newSweepMetrics(newScene(t, "ok").plan())
 	m.set([]*job{{phase: running}, {phase: finished}, {}}, 5, 1)
+	m.ended(record.NonFinite, 2)
 	problems, err := testutil.GatherAndLint(m.registry)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v %v", problems, err)

@@ -3,6 +3,7 @@ package trainer
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -76,6 +77,20 @@ func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved,
 	return m, nil
 }
 
+// disk shows the room for checkpoints where the run folder dir lies: asked at each scrape, not a number where the system
+// does not say.
+func (m maker) disk(fsys record.FS, dir string) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "plasticity", Name: "disk_free_bytes", Help: "Bytes that this process can still write where the run's folder lies.",
+	}, func() float64 {
+		free, err := fsys.FreeBytes(dir)
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(free)
+	}))
+}
+
 // maker makes registered series with the product's prefix.
 type maker struct{ registry *prometheus.Registry }
 
@@ -99,6 +114,7 @@ func (m maker) info(i record.Info) {
 			"run_id": i.ID, "name": i.Name, "grid": i.Grid, "model": i.Model, "seed": fmt.Sprint(i.Seed), "step": i.Step,
 			"precision": i.Precision, "weight_decay": fmt.Sprint(float64(i.WeightDecay)), "tau": fmt.Sprint(float64(i.Tau)),
 			"learning_rate": fmt.Sprint(float64(i.LearningRate)), "data": i.DataSource, "commit": i.Commit,
+			"kind": i.Kind, "task": i.Task, "parent": strings.Join(i.Parents, ","),
 		},
 	})
 	g.Set(1)

@@ -64,6 +64,7 @@ func newServer(listen string, fsys record.FS, r *record.Run, c config.Resolved, 
 		},
 	}
 	if s.metrics, err = newMetrics(registry, r.Info, c, from); err == nil {
+		maker{registry}.disk(fsys, r.Path(""))
 		err = record.WriteFileAtomic(fsys, s.file, []byte(s.address+"\n"))
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,7 +23,10 @@ import (
 	"plasticity/config"
 	"plasticity/data"
 	"plasticity/record"
+	"plasticity/record/recordtest"
 )
+
+var update = flag.Bool("update", false, "write the list of metrics in monitoring/ anew")
 
 // visiting calls visit once, before the n-th update of a process.
 type visiting struct {
@@ -112,11 +116,12 @@ func TestServer_Metrics(t *testing.T) {
 	} else {
 		t.Log("promtool is not installed: only promlint was run")
 	}
+	recordtest.CheckMetricList(t, page, "../monitoring/metrics-run.txt", *update)
 	for _, want := range []string{
 		"plasticity_steps_total 20", fmt.Sprint("plasticity_tokens_total ", 20*4*16), "plasticity_planned_steps 30", "plasticity_step_duration_seconds_count 20",
 		"plasticity_weight_decay 0.25", "plasticity_loss_nats ", "plasticity_val_loss_nats ", "plasticity_learning_rate ", "plasticity_gradient_norm ",
 		"plasticity_parameter_norm ", "plasticity_tokens_per_second ", "plasticity_flop_utilisation_ratio ", "plasticity_live_tensors ",
-		"plasticity_checkpoints_total 4", "plasticity_last_checkpoint_timestamp_seconds ", "plasticity_last_step_timestamp_seconds ",
+		"plasticity_checkpoints_total 4", "plasticity_disk_free_bytes ", `kind="pretrain"`, "plasticity_last_checkpoint_timestamp_seconds ", "plasticity_last_step_timestamp_seconds ",
 		`run_id="` + result.ID + `"`, `seed="7"`, "process_resident_memory_bytes",
 	} {
 		if !strings.Contains(page, want) {
