@@ -5,6 +5,8 @@
 #   tools/get.sh clang-format    version 14, whose output cgo/ is compared with
 #   tools/get.sh oracle          a Python with torch, transformers, tokenizers (third_party/oracle.txt)
 #   tools/get.sh answers         a Python with math-verify (third_party/answers.txt)
+#   tools/get.sh prometheus      Prometheus with promtool beside it: installed, or Debian's package unpacked in the cache
+#   tools/get.sh grafana-schema  a folder with Grafana's schema and TypeScript (third_party/grafana-schema)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
@@ -49,6 +51,27 @@ answers() {
   can_import "$1" math_verify
 }
 
+# prometheus FOLDER unpacks Debian's package, which apt checks; no root is needed. Lists of its own only where there are none.
+prometheus() (
+  remedy="Prometheus is needed: install it (Debian: apt install prometheus)"
+  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || fail "$remedy"
+  cd "$1"
+  if ! apt-get download prometheus; then
+    mkdir -p apt/lists/partial apt/archives/partial
+    options=(-o "Dir::State::Lists=$1/apt/lists" -o "Dir::Cache=$1/apt" -o APT::Update::Post-Invoke=)
+    apt-get "${options[@]}" update && apt-get "${options[@]}" download prometheus || fail "$remedy"
+  fi
+  dpkg-deb -x prometheus_*.deb .
+  rm -rf apt prometheus_*.deb
+  usr/bin/prometheus --version || fail "Debian's prometheus does not start here: $remedy"
+)
+
+grafana_schema() {
+  command -v npm >/dev/null || fail "npm is needed for Grafana's schema: install it (Debian: apt install npm)"
+  cp "$root"/third_party/grafana-schema/package*.json "$1"
+  npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
+}
+
 # python_version prints the user's Python version, which is part of an environment's name.
 python_version() {
   "$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null ||
@@ -78,7 +101,23 @@ case ${1:-} in
     dir=$(once "answers-py$version-$(hash_of "$root/third_party/answers.txt")" 200 answers)
     echo "$dir/bin/python"
     ;;
+  prometheus)
+    if command -v promtool >/dev/null && command -v prometheus; then
+      exit
+    fi
+    name=prometheus-$(uname -m)-$(hash_of /etc/os-release)
+    if [[ ${2:-} == --there ]]; then # what is there already, or nothing
+      dir=$(cache_folder)/$name
+      complete "$dir"
+    else
+      dir=$(once "$name" 300 prometheus)
+    fi
+    echo "$dir/usr/bin/prometheus"
+    ;;
+  grafana-schema)
+    once "grafana-$(hash_of "$root"/third_party/grafana-schema/package*.json)" 100 grafana_schema
+    ;;
   *)
-    fail "usage: tools/get.sh golangci-lint|clang-format|oracle|answers"
+    fail "usage: tools/get.sh golangci-lint|clang-format|oracle|answers|prometheus|grafana-schema"
     ;;
 esac
