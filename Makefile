@@ -68,6 +68,10 @@ exp-loss-vs-decay: build ## Figure 1: loss against weight decay (SCALE=smoke|lap
 exp-plasticity: build ## Figures 2 and 3: the model after fine-tuning against weight decay (SCALE=smoke|laptop|paper)
 	@tools/experiment.sh plasticity "$(SCALE)"
 
+.PHONY: monitor
+monitor: ## Prometheus and Grafana over the runs of this machine, on loopback; Ctrl-C stops both (RUNS=folder)
+	@tools/monitor.sh $(RUNS)
+
 .PHONY: doctor
 doctor: build ## say what is installed, what is missing and how to get it
 	@bin/plasticity doctor
@@ -117,6 +121,11 @@ oracle: build ## compare with PyTorch, transformers and math-verify, live
 .PHONY: oracle-update
 oracle-update: build ## write the golden numbers of the oracles anew
 	@tools/oracle.sh -update
+
+.PHONY: monitor-check
+monitor-check: build ## promtool over the alerts, a real Prometheus over a sweep, the dashboards against Grafana's schema
+	@PATH="$$(dirname "$$(tools/get.sh prometheus)"):$$PATH" go test -count=1 -run 'Monitoring|Server_Metrics' . ./trainer
+	@tools/grafana-check.sh
 
 .PHONY: learning
 learning: build ## train three seeds with the engine in bf16 and the reference in f32, and compare (a quarter of an hour)
