@@ -36,6 +36,7 @@ var (
 		{pkg: "data/task", imports: []string{"config", "data", "record"}},
 		{pkg: "sweeps", imports: []string{"config", "data", "data/task", "record"}},
 		{pkg: "plots", imports: []string{"config", "record"}},
+		{pkg: "serve", imports: []string{"plots", "record"}},
 		{pkg: "eval/metric", imports: []string{"record"}},
 		{pkg: "model/source", imports: []string{"config", "data", "record", "torch/safetensors"}},
 		{pkg: "analyze/rank", imports: []string{"config", "model/source", "record", "torch/safetensors"}},
@@ -44,7 +45,7 @@ var (
 			pkg: "cmd/plasticity",
 			imports: []string{
 				"analyze/rank", "cmd/internal/request", "config", "data", "data/task", "eval/answer", "eval/metric", "model/source", "plots",
-				"record", "sweeps",
+				"record", "serve", "sweeps",
 			},
 			tests: []string{"torch/safetensors"},
 		},
@@ -82,7 +83,7 @@ var (
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
 	pure = []string{
-		"analyze/rank", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric", "model/source", "plots", "record", "sweeps",
+		"analyze/rank", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric", "model/source", "plots", "record", "serve", "sweeps",
 		"torch/safetensors",
 	}
 )

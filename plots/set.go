@@ -52,14 +52,23 @@ type member struct {
 // Load reads every run below root. Damaged runs become problems of the set, not errors; the error is a Failure when root
 // itself cannot be read or ctx ends.
 func Load(ctx context.Context, root string) (*Set, error) {
-	runs, problems, err := record.Scan(root)
+	records, problems, err := Read(ctx, root)
 	if err != nil {
 		return nil, err
+	}
+	return NewSet(records, problems), nil
+}
+
+// Read is Load for those who make sets of parts of the records themselves.
+func Read(ctx context.Context, root string) ([]Record, []record.Problem, error) {
+	runs, problems, err := record.Scan(root)
+	if err != nil {
+		return nil, nil, err
 	}
 	var records []Record
 	for _, run := range runs {
 		if err := ctx.Err(); err != nil {
-			return nil, record.Fail(record.Stopped, "read runs: %w", err)
+			return nil, nil, record.Fail(record.Stopped, "read runs: %w", err)
 		}
 		r, found := read(run)
 		records = append(records, r)
@@ -73,7 +82,7 @@ func Load(ctx context.Context, root string) (*Set, error) {
 		problems[i].Path = relative(root, full)
 		problems[i].What = strings.ReplaceAll(problems[i].What, full, problems[i].Path)
 	}
-	return NewSet(records, problems), nil
+	return records, problems, nil
 }
 
 // read gathers what figures need of one run.

@@ -43,7 +43,7 @@ Exit codes:
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
 	root.AddCommand(
 		newDoctor(a), newData(a), newConfig(a), newTrain(a), newFinetune(a), newGenerate(a), newEval(a), newVerifier(a), newAnalyze(a), newExport(a),
-		newImport(a), newSweep(a), newReport(a), newBench(a), newCompletion(a),
+		newImport(a), newSweep(a), newReport(a), newServe(a), newBench(a), newCompletion(a),
 	)
 	return root
 }
