@@ -353,7 +353,8 @@ tgo_status tgo_engine_decode(tgo_engine* engine, const tgo_tensor* params, tgo_c
   return tgo::guard([&] {
     tgo::Engine& e = tgo::decoder_of(engine, cache);
     const float* p = tgo::params_of(e, params, "the parameters").const_data_ptr<float>();
-    const int64_t wanted = tgo::wanted_of(e, *cache->cache, rows, count, 1), vocab = e.shape().vocab;
+    const int64_t wanted = tgo::wanted_of(e, *cache->cache, rows, count, 1),
+                  vocab = e.shape().vocab;
     TORCH_CHECK(logit_count == wanted * vocab && (logits != nullptr || logit_count == 0),
                 "room for ", logit_count, " logits, ", wanted, " rows of ", vocab, " are wanted");
     std::vector<tgo::engine::DecodeRow> all = tgo::rows_of(*cache->cache, rows, count);

@@ -273,8 +273,8 @@ struct Decoding {
     for (int a = 0; a < wanted; a += most) {
       const int n = at_most(most, wanted - a), blocks = padded(n) / kBlock;
       for (int i = 0; i < n; i++) {
-        z.wanted_logits[i] = drawn ? z.scores + static_cast<std::size_t>(i) * stride
-                                   : z.wanted[a + i]->logits;
+        z.wanted_logits[i] =
+            drawn ? z.scores + static_cast<std::size_t>(i) * stride : z.wanted[a + i]->logits;
       }
       norm_forward(z.x + static_cast<std::size_t>(a) * s.d(), pass.net.norm, s.eps, blocks * kBlock,
                    z.x_r, z.h_head, false);

@@ -64,11 +64,11 @@ struct State {
   const DecodeRow** wanted;
   float** wanted_logits;
   float* wide_query;
-  int drawn_rows;                // at once
-  float* scores;                 // [drawn_rows × score_stride]
-  double* run_sums;              // [V / kRun]
-  Word *left, *right;            // packed operands of a weight gradient
-  T* rows16;                     // 32 rows of the widest matrix
+  int drawn_rows;      // at once
+  float* scores;       // [drawn_rows × score_stride]
+  double* run_sums;    // [V / kRun]
+  Word *left, *right;  // packed operands of a weight gradient
+  T* rows16;           // 32 rows of the widest matrix
   AttentionScratch attention;
 };
 
