@@ -37,13 +37,16 @@ type sheet struct {
 
 // Names lists the figures that Draw knows.
 func Names() []string {
-	return []string{"loss-vs-decay", "plasticity-vs-decay", "loss-vs-plasticity", "training-curves"}
+	return []string{"loss-vs-decay", "plasticity-vs-decay", "loss-vs-plasticity", "rank-vs-decay", "rank-over-training", "training-curves"}
 }
 
 // aboutTuned tells whether a figure is about fine-tuned runs; without any a report leaves it out unless it is asked for.
 func aboutTuned(name string) bool {
 	return name == "plasticity-vs-decay" || name == "loss-vs-plasticity"
 }
+
+// aboutRanks tells whether a figure is about pseudo-ranks; without any a report leaves it out unless it is asked for.
+func aboutRanks(name string) bool { return name == "rank-vs-decay" || name == "rank-over-training" }
 
 // Draw makes a figure by name. The error is a Failure with Usage for an unknown name.
 func Draw(name string, s *Set) (Figure, error) {
@@ -54,6 +57,10 @@ func Draw(name string, s *Set) (Figure, error) {
 		return PlasticityVsDecay(s), nil
 	case "loss-vs-plasticity":
 		return LossVsPlasticity(s), nil
+	case "rank-vs-decay":
+		return RankVsDecay(s), nil
+	case "rank-over-training":
+		return RankOverTraining(s), nil
 	case "training-curves":
 		return TrainingCurves(s), nil
 	default:

@@ -16,7 +16,7 @@ import (
 // Goldens are drawn at the density of a screen, so that they stay small.
 const (
 	goldenDPI = 60
-	tunedDPI  = 46 // of the larger figures of fine-tuned runs
+	tunedDPI  = 46 // of the larger figures of fine-tuned runs and of ranks
 	maxGolden = 60 << 10
 )
 
@@ -47,6 +47,8 @@ func goldenSets() map[string]*Set {
 		"empty":      NewSet(nil, nil),
 		"tuned":      NewSet(tuned, nil),
 		"partial":    NewSet(partial, nil),
+		"ranked":     NewSet(append(withRanks(small().records(3), 2, 6), failed), nil),
+		"mixedranks": NewSet(partlyRanked(), nil),
 	}
 }
 
@@ -54,7 +56,10 @@ func TestFigures_MatchGoldens(t *testing.T) {
 	t.Parallel()
 	for set, s := range goldenSets() {
 		for _, name := range Names() {
-			if tuned, _ := s.Tuned(); set != "empty" && (tuned > 0) != aboutTuned(name) || set == "settings" && name == "training-curves" {
+			if tuned, _ := s.Tuned(); set != "empty" && ((tuned > 0) != aboutTuned(name) || s.hasRanks() != aboutRanks(name)) {
+				continue
+			}
+			if set == "settings" && name == "training-curves" {
 				continue // the layout of curves is the quickstart's, once a setting
 			}
 			t.Run(set+"/"+name, func(t *testing.T) {
@@ -73,7 +78,7 @@ func checkGolden(t *testing.T, figure Figure, path string) {
 	t.Helper()
 	var got bytes.Buffer
 	dpi := goldenDPI
-	if aboutTuned(figure.Name) {
+	if aboutTuned(figure.Name) || aboutRanks(figure.Name) {
 		dpi = tunedDPI
 	}
 	if err := figure.png(&got, dpi); err != nil {
@@ -106,7 +111,7 @@ func checkGolden(t *testing.T, figure Figure, path string) {
 
 func TestFigures_SameBytesForAnyOrder(t *testing.T) {
 	t.Parallel()
-	records := small().records(2)
+	records := withRanks(small().records(2), 2, 3)
 	records = append(records, tuning().of(records)...)
 	backwards := make([]Record, len(records))
 	for i, r := range records {

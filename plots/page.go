@@ -44,6 +44,11 @@ type page struct {
 	TunedRuns  Table
 	MoreTuned  int
 
+	Ranks      []RankFinding
+	RankGroups []pageRanks // the same, as they are read
+	RankTable  Table
+	MoreRanks  int
+
 	Problems []string
 	Faults   []string
 }
@@ -86,6 +91,7 @@ func newPage(o ReportOptions, s *Set) *page {
 		p.Runs.Rows, p.MoreRuns = p.Runs.Rows[:maxTableRows], extra
 	}
 	p.addTuned(s)
+	p.addRanks(s)
 	p.addSamples(o, s)
 	for _, problem := range s.problems {
 		p.Problems = append(p.Problems, clean(problem.String(), 400))

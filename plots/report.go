@@ -45,6 +45,8 @@ type Result struct {
 	Downstream   []TunedFinding `json:"downstream"`
 	Tradeoffs    []Tradeoff     `json:"tradeoffs"`
 
+	Ranks []RankFinding `json:"ranks"`
+
 	Files    []string         `json:"files"` // below Out
 	Problems []record.Problem `json:"problems"`
 }
@@ -142,7 +144,9 @@ func (b *builder) build(ctx context.Context) error {
 	names := b.options.Figures
 	tuned, _ := b.set.Tuned()
 	if len(names) == 0 {
-		names = slices.DeleteFunc(Names(), func(name string) bool { return tuned == 0 && aboutTuned(name) })
+		names = slices.DeleteFunc(Names(), func(name string) bool {
+			return tuned == 0 && aboutTuned(name) || !b.set.hasRanks() && aboutRanks(name)
+		})
 	}
 	page := newPage(b.options, b.set)
 	for _, name := range names {
@@ -161,6 +165,9 @@ func (b *builder) build(ctx context.Context) error {
 	tables := []Table{LossTable(b.set), RunTable(b.set)}
 	if tuned > 0 {
 		tables = append(tables, TunedTable(b.set), TunedRunTable(b.set))
+	}
+	if b.set.hasRanks() {
+		tables = append(tables, RankTable(b.set))
 	}
 	for _, table := range tables {
 		if err := b.addTable(table); err != nil {
@@ -209,6 +216,7 @@ func (b *builder) summarize(page *page) error {
 	b.result = Result{
 		Page: "index.html", Headline: page.Headline, Runs: all, Counted: counted,
 		Findings: b.set.Findings(), Problems: b.set.Problems(), Downstream: page.Downstream, Tradeoffs: page.Tradeoffs,
+		Ranks: page.Ranks,
 	}
 	b.result.Tuned, b.result.TunedCounted = b.set.Tuned()
 	for name := range b.files {

@@ -27,6 +27,8 @@ type Record struct {
 	Config  []byte // config.resolved.yaml; empty when there is none
 	// Evaluations of a fine-tuned run's answers, in the order of their folders.
 	Evaluations []Evaluation
+	// Ranks of a pretraining run's attention; nil when they were not measured.
+	Ranks *Ranks
 }
 
 // Set is a collection of records, sorted into settings that can be compared.
@@ -99,6 +101,10 @@ func read(run *record.Run) (Record, []record.Problem) {
 	if isTuned(run.Info) {
 		var damaged []record.Problem
 		r.Evaluations, damaged = readEvaluations(run)
+		problems = append(problems, damaged...)
+	} else {
+		var damaged []record.Problem
+		r.Ranks, damaged = readRanks(run)
 		problems = append(problems, damaged...)
 	}
 	path := run.Path(record.ResolvedFile)

@@ -199,12 +199,6 @@ func lossPoints(drawn []lossPanel) Table {
 	t := Table{Name: "loss-vs-decay", Columns: []string{
 		"setting", "weight_decay", "tau", "mark", "seed", "validation_loss", "ci95_low", "ci95_high", "bootstrap95_low", "bootstrap95_high", "n", "run_ids", "note",
 	}}
-	plain := func(v float64) string {
-		if math.IsNaN(v) {
-			return ""
-		}
-		return strconv.FormatFloat(v, 'g', -1, 64)
-	}
 	for _, p := range drawn {
 		for _, s := range p.series {
 			for i := range s.levels {
@@ -247,4 +241,12 @@ func above(v, high float64) string {
 		return "above the axis"
 	}
 	return ""
+}
+
+// plain writes a number for machines; NaN is an empty cell.
+func plain(v float64) string {
+	if math.IsNaN(v) {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
 }

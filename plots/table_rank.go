@@ -1,0 +1,126 @@
+package plots
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// RankTable lists, for each weight decay and layer, the mean pseudo-ranks over seeds with their intervals, and the runs behind them.
+func RankTable(s *Set) Table {
+	t := Table{
+		Name: "rank-per-decay", Title: "Mean pseudo-rank of attention per weight decay and layer, with 95 % intervals over seeds",
+		Columns: []string{"setting", "formula", "λ", "τ", "layer", "W_QK", "± 95 % (W_QK)", "W_VP", "± 95 % (W_VP)", "n", "runs"},
+	}
+	half := func(g *rankGroup, l *level) string {
+		if !l.hasInterval() {
+			return ""
+		}
+		return g.show(l.Half)
+	}
+	for _, g := range s.rankGroups() {
+		layers := g.rows()
+		qk, vp := make([][]level, len(layers)), make([][]level, len(layers))
+		for i, layer := range layers {
+			qk[i], vp[i] = g.levels(0, layer), g.levels(1, layer)
+		}
+		for at := range g.base.levels {
+			for i, layer := range layers {
+				q, v := &qk[i][at], &vp[i][at]
+				if q.N == 0 {
+					continue
+				}
+				t.Rows = append(t.Rows, []string{
+					g.base.fullTitle(), g.formula.label(), number(q.decay), short(rounded(q.tau, 2)), layerName(layer),
+					g.show(q.Mean), half(g, q), g.show(v.Mean), half(g, v), fmt.Sprint(q.N), q.ids(),
+				})
+			}
+		}
+	}
+	return t
+}
+
+// layerName is a layer in a table.
+func layerName(layer int) string {
+	if layer == meanOfLayers {
+		return "mean"
+	}
+	return fmt.Sprint(layer)
+}
+
+// rankPoints lists what RankVsDecay draws.
+func rankPoints(drawn []*rankGroup) Table {
+	t := Table{Name: "rank-vs-decay", Columns: []string{
+		"setting", "formula", "weight_decay", "tau", "product", "layer", "mark", "seed", "pseudo_rank", "ci95_low", "ci95_high", "n", "run_ids", "note",
+	}}
+	for _, g := range drawn {
+		for product := range productCount {
+			for i, layer := range g.rows() {
+				for _, l := range g.levels(product, layer) {
+					if i > 0 {
+						l.faulty = nil // said once
+					}
+					t.Rows = append(t.Rows, g.points(product, layer, &l)...)
+				}
+			}
+		}
+	}
+	return t
+}
+
+// points lists the marks of a weight decay.
+func (g *rankGroup) points(product, layer int, l *level) [][]string {
+	var out [][]string
+	add := func(mark, seed string, v, low, high float64, n int, ids, note string) {
+		out = append(out, []string{
+			g.base.fullTitle(), g.formula.label(), plain(l.decay), plain(l.tau), products()[product], layerName(layer), mark, seed,
+			plain(v), plain(low), plain(high), fmt.Sprint(n), ids, note,
+		})
+	}
+	nan := math.NaN()
+	for _, v := range l.seeds {
+		one := level{seeds: []seedLoss{v}}
+		add("seed", fmt.Sprint(v.seed), v.loss, nan, nan, 1, one.ids(), "")
+	}
+	if l.N > 0 {
+		add("mean", "", l.Mean, l.low(), l.high(), l.N, l.ids(), "")
+	}
+	for _, m := range l.faulty {
+		add("cross", m.seed, nan, nan, nan, 0, m.Info.ID, m.fault)
+	}
+	return out
+}
+
+// pageRanks is what the page says of the ranks of a group.
+type pageRanks struct {
+	Setting string
+	Texts   []string
+}
+
+// addRanks fills in what is about pseudo-ranks.
+func (p *page) addRanks(s *Set) {
+	p.Ranks = s.Ranks()
+	if len(p.Ranks) == 0 {
+		return
+	}
+	for _, f := range p.Ranks {
+		if n := len(p.RankGroups); n == 0 || p.RankGroups[n-1].Setting != f.Setting {
+			p.RankGroups = append(p.RankGroups, pageRanks{Setting: f.Setting})
+		}
+		last := &p.RankGroups[len(p.RankGroups)-1]
+		last.Texts = append(last.Texts, strings.ReplaceAll(f.Text, "λ = ", "λ\u00a0=\u00a0"))
+	}
+	p.RankTable = RankTable(s)
+	p.RankTable.Title += "; " + listed(formulaLabels(p.Ranks))
+	if extra := len(p.RankTable.Rows) - maxTableRows; extra > 0 {
+		p.RankTable.Rows, p.MoreRanks = p.RankTable.Rows[:maxTableRows], extra
+	}
+}
+
+func formulaLabels(findings []RankFinding) []string {
+	var out []string
+	for _, f := range findings {
+		out = append(out, f.Formula.label())
+	}
+	return out
+}
