@@ -40,12 +40,15 @@ var (
 		{pkg: "eval/metric", imports: []string{"record"}},
 		{pkg: "model/source", imports: []string{"config", "data", "record", "torch/safetensors"}},
 		{pkg: "analyze/rank", imports: []string{"config", "model/source", "record", "torch/safetensors"}},
+		{pkg: "analyze/gap", imports: []string{"data", "record"}},
+		{pkg: "analyze/label", imports: []string{"data", "record"}},
+		{pkg: "analyze/probe", imports: []string{"eval/metric", "record"}},
 		{pkg: "cmd/internal/request", imports: []string{"record"}},
 		{
 			pkg: "cmd/plasticity",
 			imports: []string{
-				"analyze/rank", "cmd/internal/request", "config", "data", "data/task", "eval/answer", "eval/metric", "model/source", "plots",
-				"record", "serve", "sweeps",
+				"analyze/label", "analyze/probe", "analyze/rank", "cmd/internal/request", "config", "data", "data/task", "eval/answer",
+				"eval/metric", "model/source", "plots", "record", "serve", "sweeps",
 			},
 			tests: []string{"torch/safetensors"},
 		},
@@ -75,7 +78,7 @@ var (
 		{
 			pkg: "cmd/plasticity-worker",
 			imports: []string{
-				"cmd/internal/request", "trainer", "eval", "eval/answer", "eval/metric", "model", "torch", "torch/safetensors", "config",
+				"cmd/internal/request", "analyze/gap", "analyze/label", "analyze/probe", "trainer", "eval", "eval/answer", "eval/metric", "model", "torch", "torch/safetensors", "config",
 				"data", "data/task", "record",
 			},
 		},
@@ -83,8 +86,8 @@ var (
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
 	pure = []string{
-		"analyze/rank", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric", "model/source", "plots", "record", "serve", "sweeps",
-		"torch/safetensors",
+		"analyze/gap", "analyze/label", "analyze/probe", "analyze/rank", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric",
+		"model/source", "plots", "record", "serve", "sweeps", "torch/safetensors",
 	}
 )
 

@@ -99,15 +99,31 @@ func (m *Transformer) Hidden(s *torch.Scope, ids *torch.Tensor) *torch.Tensor {
 	return m.run(s, ids, pass{})
 }
 
+// States runs the layers: ids [B, T] → the residual stream [B, T, D], float32, below the first layer and behind each. The last norm
+// is not applied.
+func (m *Transformer) States(s *torch.Scope, ids *torch.Tensor) []*torch.Tensor {
+	states := make([]*torch.Tensor, 0, len(m.blocks)+1)
+	m.layers(s, ids, pass{}, func(x *torch.Tensor) { states = append(states, x) })
+	return states
+}
+
 // run is Hidden for positions that may continue a cache.
 func (m *Transformer) run(s *torch.Scope, ids *torch.Tensor, p pass) *torch.Tensor {
+	x := m.layers(s, ids, p, func(*torch.Tensor) {})
+	return m.norm.Forward(s, x, m.precision)
+}
+
+// layers runs the layers and shows the residual stream below the first and behind each; it returns the last.
+func (m *Transformer) layers(s *torch.Scope, ids *torch.Tensor, p pass, see func(x *torch.Tensor)) *torch.Tensor {
 	p.precision, p.cosine, p.sine = m.precision, m.cosine, m.sine
 	x := m.embed.Forward(s, ids) // [B, T, D], float32: the residual stream
+	see(x)
 	for layer, b := range m.blocks {
 		p.layer = layer
 		x = b.forward(s, x, p)
+		see(x)
 	}
-	return m.norm.Forward(s, x, m.precision)
+	return x
 }
 
 // Logits scores every next token: ids [B, T] → [B, T, V], float32.

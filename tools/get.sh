@@ -5,6 +5,7 @@
 #   tools/get.sh clang-format    version 14, whose output cgo/ is compared with
 #   tools/get.sh oracle          a Python with torch, transformers, tokenizers (third_party/oracle.txt)
 #   tools/get.sh answers         a Python with math-verify (third_party/answers.txt)
+#   tools/get.sh probes          a Python with scikit-learn (third_party/probes.txt)
 #   tools/get.sh prometheus      Prometheus with promtool beside it: installed, or Debian's package unpacked in the cache
 #   tools/get.sh grafana-schema  a folder with Grafana's schema and TypeScript (third_party/grafana-schema)
 set -euo pipefail
@@ -49,6 +50,11 @@ oracle() {
 answers() {
   environment "$1" "$root/third_party/answers.txt"
   can_import "$1" math_verify
+}
+
+probes() {
+  environment "$1" "$root/third_party/probes.txt"
+  can_import "$1" sklearn
 }
 
 # prometheus FOLDER unpacks Debian's package, which apt checks; no root is needed. Lists of its own only where there are none.
@@ -101,6 +107,11 @@ case ${1:-} in
     dir=$(once "answers-py$version-$(hash_of "$root/third_party/answers.txt")" 200 answers)
     echo "$dir/bin/python"
     ;;
+  probes)
+    version=$(python_version)
+    dir=$(once "probes-py$version-$(hash_of "$root/third_party/probes.txt")" 400 probes)
+    echo "$dir/bin/python"
+    ;;
   prometheus)
     if command -v promtool >/dev/null && command -v prometheus; then
       exit
@@ -118,6 +129,6 @@ case ${1:-} in
     once "grafana-$(hash_of "$root"/third_party/grafana-schema/package*.json)" 100 grafana_schema
     ;;
   *)
-    fail "usage: tools/get.sh golangci-lint|clang-format|oracle|answers|prometheus|grafana-schema"
+    fail "usage: tools/get.sh golangci-lint|clang-format|oracle|answers|probes|prometheus|grafana-schema"
     ;;
 esac

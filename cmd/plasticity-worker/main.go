@@ -77,6 +77,10 @@ func dispatch(ctx context.Context, command, text string, s streams) error {
 		return with(text, func(r request.Verifier) error { return verifier(ctx, r, s) })
 	case request.CommandEvalChoices:
 		return with(text, func(r request.EvalChoices) error { return evalChoices(ctx, r, s) })
+	case request.CommandAnalyzeGap:
+		return with(text, func(r request.AnalyzeGap) error { return analyzeGap(ctx, r, s) })
+	case request.CommandAnalyzeProbes:
+		return with(text, func(r request.AnalyzeProbes) error { return analyzeProbes(ctx, r, s) })
 	case request.CommandExport:
 		return with(text, func(r request.Export) error { return export(r, s) })
 	case request.CommandImport:

@@ -66,6 +66,7 @@ type Model struct {
 	EOS    []int32      // tokens that end a text, as a Hugging Face folder says; empty for runs: ask the tokenizer
 	Pad    *int32       // token that fills up batches of a classifier; nil: none
 	RunID  string       // empty for a Hugging Face folder
+	RunDir string       // folder of the run; empty for a Hugging Face folder
 	Step   int64        // of the run's checkpoint
 	Tokens int64        // that the run had read by then; 0 when its checkpoint does not say
 
@@ -189,7 +190,7 @@ func modelOf(path, dir string, c *record.Checkpoint) (Model, error) {
 		return Model{}, err
 	}
 	m := Model{
-		Path: path, Config: resolved.Model, RunID: run.Info.ID, Step: c.Step, Tokens: c.Meta.Tokens, weights: c.Path(WeightsFile),
+		Path: path, Config: resolved.Model, RunID: run.Info.ID, RunDir: dir, Step: c.Step, Tokens: c.Meta.Tokens, weights: c.Path(WeightsFile),
 		tokenizers: []string{run.Path(data.TokenizerFile)}, tokenizerDigest: run.Info.TokenizerDigest,
 	}
 	if train := resolved.Data.Train; train != "" {

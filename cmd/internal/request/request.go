@@ -18,16 +18,18 @@ import (
 
 // The commands of the worker.
 const (
-	CommandTrain       = "train"        // Train
-	CommandGenerate    = "generate"     // Generate → Generated
-	CommandEvalLoss    = "eval-loss"    // EvalLoss → Loss
-	CommandEvalTask    = "eval-task"    // EvalTask → Scored
-	CommandEvalChoices = "eval-choices" // EvalChoices → Scored
-	CommandVerifier    = "verifier"     // Verifier → Verified
-	CommandExport      = "export"       // Export
-	CommandImport      = "import"       // Import
-	CommandBench       = "bench"        // Bench → lines, see BenchServe
-	CommandDoctor      = "doctor"       // Doctor → Machine
+	CommandTrain         = "train"          // Train
+	CommandGenerate      = "generate"       // Generate → Generated
+	CommandEvalLoss      = "eval-loss"      // EvalLoss → Loss
+	CommandEvalTask      = "eval-task"      // EvalTask → Scored
+	CommandEvalChoices   = "eval-choices"   // EvalChoices → Scored
+	CommandVerifier      = "verifier"       // Verifier → Verified
+	CommandAnalyzeGap    = "analyze-gap"    // AnalyzeGap → Analyzed
+	CommandAnalyzeProbes = "analyze-probes" // AnalyzeProbes → Analyzed
+	CommandExport        = "export"         // Export
+	CommandImport        = "import"         // Import
+	CommandBench         = "bench"          // Bench → lines, see BenchServe
+	CommandDoctor        = "doctor"         // Doctor → Machine
 )
 
 // MaxBytes bounds a request: Linux takes 128 KiB in one argument.
@@ -151,6 +153,44 @@ type EvalChoices struct {
 // Scored is the reply to EvalTask and EvalChoices with JSON: Results is the task's entry of results.json.
 type Scored struct {
 	Task      string `json:"task"`
+	Out       string `json:"out"`
+	Unchanged bool   `json:"unchanged"`
+	Results   any    `json:"results"`
+}
+
+// AnalyzeGap compares the losses on text that a model was trained on and on text that it was not.
+type AnalyzeGap struct {
+	Model   string `json:"model"`
+	Data    string `json:"data,omitempty"`     // prepared text that the model was trained on; empty: the run's
+	HeldOut string `json:"held_out,omitempty"` // prepared text that it was not trained on; empty: the run's validation text
+	Out     string `json:"out,omitempty"`      // empty: analyze in the run's folder
+	Tokens  int64  `json:"tokens"`             // of each side, at most
+	Seed    int64  `json:"seed"`
+	Threads int    `json:"threads,omitempty"`
+	JSON    bool   `json:"json,omitempty"`
+	Quiet   bool   `json:"quiet,omitempty"`
+}
+
+// AnalyzeProbes reads labels of texts from a model's hidden states.
+type AnalyzeProbes struct {
+	Model    string   `json:"model"`
+	Task     string   `json:"task"`
+	Data     string   `json:"data,omitempty"`   // folder
+	Out      string   `json:"out,omitempty"`    // empty: below analyze in the run's folder
+	Pool     string   `json:"pool"`             // last | mean
+	Layers   []string `json:"layers,omitempty"` // numbers from 0, and embedding; none: all
+	Train    int      `json:"train"`            // texts of each split, at most
+	Val      int      `json:"val"`
+	Test     int      `json:"test"`
+	Features string   `json:"features,omitempty"` // file for features and labels; empty: none
+	Seed     int64    `json:"seed"`
+	Threads  int      `json:"threads,omitempty"`
+	JSON     bool     `json:"json,omitempty"`
+	Quiet    bool     `json:"quiet,omitempty"`
+}
+
+// Analyzed is the reply to the analyses with JSON: Results is what the folder's file has.
+type Analyzed struct {
 	Out       string `json:"out"`
 	Unchanged bool   `json:"unchanged"`
 	Results   any    `json:"results"`

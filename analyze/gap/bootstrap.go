@@ -1,0 +1,73 @@
+package gap
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"plasticity/record"
+)
+
+const (
+	// resamples is how often the bootstrap draws; the ends of an interval are then good to about a twentieth of its width.
+	resamples = 2000
+	// stream keeps these draws apart from all others that are made of the same seed.
+	stream = 0x676170 // "gap"
+)
+
+// group is the sum over the windows of a document.
+type group struct {
+	sum float64
+	n   int
+}
+
+// groups adds up values by document, in the order in which the documents come first; without documents each is its own.
+func groups(values []float64, documents []int) []group {
+	out := make([]group, 0, len(values))
+	at := make(map[int]int)
+	for i, v := range values {
+		if documents == nil {
+			out = append(out, group{v, 1})
+			continue
+		}
+		k, ok := at[documents[i]]
+		if !ok {
+			k = len(out)
+			at[documents[i]] = k
+			out = append(out, group{})
+		}
+		out[k].sum += v
+		out[k].n++
+	}
+	return out
+}
+
+// interval is the 95 % interval, by the percentile bootstrap, of the mean of the first sample less that of the second, if there is one.
+// What is drawn are values, or, with documents, all values of a document at once; each sample by itself.
+func interval(seed int64, samples [][]float64, documents [][]int) [2]record.Float {
+	random := rand.New(rand.NewPCG(uint64(seed), stream))
+	parts := make([][]group, len(samples))
+	for k, s := range samples {
+		var of []int
+		if documents != nil {
+			of = documents[k]
+		}
+		parts[k] = groups(s, of)
+	}
+	values := make([]float64, 0, resamples)
+	for range resamples {
+		value, sign := 0.0, 1.0
+		for _, p := range parts {
+			var drawn group
+			for range p {
+				g := p[random.IntN(len(p))]
+				drawn.sum += g.sum
+				drawn.n += g.n
+			}
+			value += sign * drawn.sum / float64(drawn.n)
+			sign = -1
+		}
+		values = append(values, value)
+	}
+	slices.Sort(values)
+	return [2]record.Float{record.Float(values[resamples/40]), record.Float(values[resamples-1-resamples/40])}
+}

@@ -1,0 +1,19 @@
+// Package probe measures how well a linear classifier tells labels apart by a model's hidden states: the linear probes of the paper's
+// Figure 4.
+//
+// Features are standardised by the mean and the standard deviation of the texts to learn from. The classifier is a logistic regression,
+// binary or multinomial, that minimises
+//
+//	½‖W‖² + C·Σ_i loss_i
+//
+// without a penalty on the intercepts, by L-BFGS: what scikit-learn's LogisticRegression minimises. C is the one of a grid with the highest accuracy
+// on the texts to choose by, the smallest of equal ones; the classifier is that of the texts to learn from alone. The layer that is called the best is the best
+// on the texts to choose by, so that its accuracy on the test texts is not flattered by the choice.
+//
+// Beside each probe stands a control task (Hewitt and Liang 2019): the same with the labels of each split shuffled. What it reaches is
+// chance; the difference of the two accuracies is the selectivity.
+//
+// Accuracies have Wilson's interval of 95 %; the mean over layers, whose errors on one text go together, has a bootstrapped one over texts.
+//
+// The package is pure: it imports eval/metric and record.
+package probe

@@ -1,0 +1,144 @@
+package probe
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"plasticity/record"
+)
+
+// planted makes texts of so many classes whose features have the class in a direction of their own, by so many standard deviations.
+func planted(classes, width int, signal float64, sizes [3]int) (Problem, Features) {
+	random := rand.New(rand.NewPCG(7, uint64(classes)))
+	p := Problem{Classes: classes, Width: width, Grid: DefaultGrid(), Seed: 1, Threads: 2}
+	var f Features
+	for k, split := range []struct {
+		labels   *[]int
+		features *[]float32
+	}{{&p.Labels.Train, &f.Train}, {&p.Labels.Val, &f.Val}, {&p.Labels.Test, &f.Test}} {
+		for i := range sizes[k] {
+			label := i % classes
+			*split.labels = append(*split.labels, label)
+			for j := range width {
+				x := random.NormFloat64()
+				if j == label {
+					x += signal
+				}
+				*split.features = append(*split.features, float32(1000+float64(j+1)*x)) // far from standardised
+			}
+		}
+	}
+	return p, f
+}
+
+func run(t *testing.T, p Problem, features ...Features) []Layer {
+	t.Helper()
+	var numbers []int
+	for i := range features {
+		numbers = append(numbers, i-1)
+	}
+	done := 0
+	layers, err := p.Run(context.Background(), numbers, features, func() { done++ })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done != len(features) {
+		t.Errorf("%d of %d layers reported", done, len(features))
+	}
+	return layers
+}
+
+// What is planted is found, what is not there is not found, and shuffled labels are at chance whatever the features.
+func TestRun_FindsWhatIsPlanted(t *testing.T) {
+	for _, classes := range []int{2, 4} {
+		p, strong := planted(classes, 12, 4, [3]int{400, 200, 400})
+		_, none := planted(classes, 12, 0, [3]int{400, 200, 400})
+		layers := run(t, p, none, strong)
+		chance := record.Float(1 / float64(classes))
+		for i, l := range layers {
+			if l.Layer != i-1 {
+				t.Errorf("layer %d is called %d", i-1, l.Layer)
+			}
+			for name, f := range map[string]Fit{"control": l.Control, "nothing planted": layers[0].Probe} {
+				if math.Abs(float64(f.Accuracy-chance)) > 0.08 || f.Interval[0] > f.Accuracy || f.Interval[1] < f.Accuracy {
+					t.Errorf("%d classes, %s: %+v, chance is %v", classes, name, f, chance)
+				}
+			}
+		}
+		if a := layers[1].Probe.Accuracy; a < 0.97 || layers[1].Selectivity != a-layers[1].Control.Accuracy {
+			t.Errorf("%d classes: %+v", classes, layers[1])
+		}
+		s := p.Summarise(layers)
+		if s.Best != 0 || s.BestAccuracy != layers[1].Probe.Accuracy || s.Majority != chance || math.Abs(float64(s.Guess-chance)) > 1e-12 {
+			t.Errorf("%d classes: %+v", classes, s)
+		}
+		mean := (layers[0].Probe.Accuracy + layers[1].Probe.Accuracy) / 2
+		if math.Abs(float64(s.Mean-mean)) > 1e-12 || s.MeanInterval[0] >= mean || s.MeanInterval[1] <= mean {
+			t.Errorf("%d classes: mean %v in %+v", classes, mean, s)
+		}
+		if again := run(t, p, none, strong); again[1].Control.Accuracy != layers[1].Control.Accuracy || again[1].Probe.C != layers[1].Probe.C {
+			t.Error("another result the second time")
+		}
+	}
+}
+
+func TestObjective_HasItsGradient(t *testing.T) {
+	for _, classes := range []int{2, 3} {
+		p, f := planted(classes, 4, 1, [3]int{30, 4, 4})
+		x := newScaling(f.Train, 4).apply(f.Train)
+		c := newClassifier(classes, 4)
+		random := rand.New(rand.NewPCG(1, 2))
+		for i := range c.parameters {
+			c.parameters[i] = random.NormFloat64()
+		}
+		gradient := make([]float64, len(c.parameters))
+		c.objective(x, p.Labels.Train, 0.3, gradient)
+		for i, want := range gradient {
+			at := func(step float64) float64 {
+				moved := slices.Clone(c.parameters)
+				moved[i] += step
+				return classifier{c.classes, c.d, moved}.objective(x, p.Labels.Train, 0.3, nil)
+			}
+			const h = 1e-5
+			if got := (at(h) - at(-h)) / (2 * h); math.Abs(got-want) > 1e-8 {
+				t.Errorf("%d classes, parameter %d: %v by differences, %v", classes, i, got, want)
+			}
+		}
+	}
+}
+
+func TestScaling_OfAFeatureThatDoesNotVary(t *testing.T) {
+	s := newScaling([]float32{5, 1, 5, 3}, 2)
+	got := s.apply([]float32{5, 1, 5, 3, 6, 4})
+	if want := []float64{0, -1, 0, 1, 1, 2}; !slices.Equal(got.values, want) {
+		t.Errorf("%v, want %v", got.values, want)
+	}
+}
+
+func TestResult_IsKeptAndNotReplaced(t *testing.T) {
+	dir := t.TempDir()
+	r := Result{Settings: Settings{Model: "a@1", Layers: []int{-1, 0}}, Layers: []Layer{{Layer: -1}}}
+	if _, ok, err := Find(record.OS(), dir, r.Settings); ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if err := r.Write(record.OS(), dir); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok, err := Find(record.OS(), dir, r.Settings); !ok || err != nil || len(got.Layers) != 1 {
+		t.Error(got, ok, err)
+	}
+	if _, _, err := Find(record.OS(), dir, Settings{Model: "a@1", Layers: []int{0}}); record.CodeOf(err) != record.Mismatch {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, File), []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Find(record.OS(), dir, r.Settings); record.CodeOf(err) != record.BadData {
+		t.Error(err)
+	}
+}
