@@ -40,7 +40,7 @@ def main() -> None:
         scaler = StandardScaler().fit(x["train"])
         fits = []
         for c in grid:
-            fit = LogisticRegression(C=c, tol=1e-8, max_iter=20000).fit(scaler.transform(x["train"]), labels["train"])
+            fit = LogisticRegression(C=c, tol=1e-6, max_iter=10000).fit(scaler.transform(x["train"]), labels["train"])
             score = {split: fit.score(scaler.transform(x[split]), labels[split]) for split in labels}
             fits.append({"c": c, **score})
         layers[layer] = {"best": max(fits, key=lambda f: f["val"]), "fits": fits}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,9 +39,11 @@ func kinds(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(2, 2))
-	for kind, words := range map[string][]string{
-		"sotu": strings.Fields("the union state is strong of we people law great war peace trade land new year"), "goroot": strings.Fields("if err != nil { return } func x() := 0 for i++ }"),
-	} {
+	vocabulary := map[string]string{
+		"sotu": "the union state is strong of we people law great war peace trade land new year", "goroot": "if err != nil { return } func x() := 0 for i++ }",
+	}
+	for _, kind := range slices.Sorted(maps.Keys(vocabulary)) {
+		words := strings.Fields(vocabulary[kind])
 		if err := os.Mkdir(filepath.Join(dir, kind), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -146,24 +150,22 @@ type theirFit struct {
 	C, Train, Val, Test float64
 }
 
-// Accuracies are within half a point of scikit-learn's on the same features and splits, with two labels and with three.
+// Accuracies are within half a point of scikit-learn's on the same features and splits, with two labels and with many.
 func TestAnalyzeProbes_OracleScikitLearn(t *testing.T) {
 	python := os.Getenv("PLASTICITY_PROBES")
 	if python == "" {
 		t.Skip("needs scikit-learn: make oracle")
 	}
 	run := trained(t, noise(t), "{steps: 30}", "1e-2")
-	for _, pool := range []string{probe.Last, probe.Mean} {
-		for _, task := range []string{label.Synthetic, label.Decade} {
-			features := filepath.Join(t.TempDir(), "features.safetensors")
-			r := probesRequest(run, "", t.TempDir(), pool)
-			r.Task, r.Features, r.Train, r.Test = task, features, 500, 1000
-			if task == label.Decade {
-				r.Data = speeches(t)
-			}
-			ours := probesOf(t, r)
-			compareProbes(t, python, features, ours.Results)
+	for _, task := range []string{label.Synthetic, label.Decade} {
+		features := filepath.Join(t.TempDir(), "features.safetensors")
+		r := probesRequest(run, "", t.TempDir(), probe.Last)
+		r.Task, r.Features, r.Train, r.Test = task, features, 500, 1000
+		if task == label.Decade {
+			r.Data = speeches(t)
 		}
+		ours := probesOf(t, r)
+		compareProbes(t, python, features, ours.Results)
 	}
 }
 
