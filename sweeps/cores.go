@@ -166,17 +166,30 @@ func (p *Plan) writeSharing(fsys record.FS, s Sharing) error {
 	return record.WriteFileAtomic(fsys, filepath.Join(p.Dir, hiddenDir, coresName), append(text, '\n'))
 }
 
+// brief is how many seconds a cell may take and be bound by its start, which one thread does, rather than by its products.
+const brief = 10
+
+// isBrief says that a descendant is better done beside others with one thread than alone with all of them.
+func (s Sharing) isBrief(c Cell) bool {
+	at, ok := s.speed()
+	return ok && c.Kind != Pretrain && float64(c.FLOPs) < brief*float64(at.FLOPS)
+}
+
 // threadsFor is what a cell gets: what its config asks for, else what it was
-// started with the first time, else the share of a member.
+// started with the first time, else one when it is brief, else the share of a member.
 func threadsFor(c Cell, s Sharing) int {
 	if c.Run.Threads > 0 {
 		return c.Run.Threads
 	}
+	share := s.Threads
+	if s.isBrief(c) {
+		share = 1
+	}
 	if _, err := os.Stat(c.Dir); errors.Is(err, fs.ErrNotExist) {
-		return s.Threads
+		return share
 	}
 	if run, err := record.Open(c.Dir); err == nil && run.Info.Threads > 0 && run.Info.Threads <= s.Cores {
 		return run.Info.Threads
 	}
-	return s.Threads
+	return share
 }

@@ -289,3 +289,38 @@ func TestRunner_FLOPSFollowsTheBestWitness(t *testing.T) {
 		t.Errorf("left %v, want %v", got, want)
 	}
 }
+
+// Where one member with all cores is best for base models, descendants that take seconds still go side by side.
+func TestSharing_BriefDescendants(t *testing.T) {
+	alone := Sharing{Members: 1, Threads: 2, Cores: 2, Measured: []Placement{{Members: 1, Threads: 2, FLOPS: 100}}}
+	cell := func(kind Kind, flops float64) Cell {
+		return Cell{Kind: kind, Needs: none, FLOPs: record.Float(flops), Dir: filepath.Join(t.TempDir(), "none")}
+	}
+	for _, test := range []struct {
+		sharing Sharing
+		cell    Cell
+		threads int
+	}{
+		{alone, cell(Pretrain, 10), 2},
+		{alone, cell(Finetune, 999), 1},
+		{alone, cell(Evaluate, 999), 1},
+		{alone, cell(Finetune, 1001), 2},
+		{Sharing{Members: 1, Threads: 2, Cores: 2}, cell(Finetune, 10), 2}, // nothing was measured
+	} {
+		if got := threadsFor(test.cell, test.sharing); got != test.threads {
+			t.Errorf("%s of %v FLOPs: %d threads, want %d", test.cell.Kind, test.cell.FLOPs, got, test.threads)
+		}
+	}
+	going := cell(Finetune, 10)
+	going.Threads = 1
+	r := &runner{sharing: alone, jobs: []*job{{phase: running, cell: going}}}
+	for kind, want := range map[Kind]bool{Finetune: true, Evaluate: true, Pretrain: false} {
+		if got := r.room(&job{cell: cell(kind, 10)}); got != want {
+			t.Errorf("room for another %s: %v", kind, got)
+		}
+	}
+	r.jobs = append(r.jobs, &job{phase: running, cell: going})
+	if r.room(&job{cell: cell(Finetune, 10)}) {
+		t.Error("room for a third member on two cores")
+	}
+}

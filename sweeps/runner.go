@@ -247,7 +247,11 @@ func (r *runner) room(next *job) bool {
 	if r.o.Jobs > 0 {
 		return members < r.o.Jobs
 	}
-	return members < r.sharing.Members && threads+threadsFor(next.cell, r.sharing) <= r.sharing.Cores
+	most := r.sharing.Members
+	if r.sharing.isBrief(next.cell) {
+		most = r.sharing.Cores
+	}
+	return members < most && threads+threadsFor(next.cell, r.sharing) <= r.sharing.Cores
 }
 
 // start begins an attempt at a job, unless somebody else works on it or has
