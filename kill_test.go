@@ -2,8 +2,8 @@ package plasticity_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"plasticity/record"
 )
 
 // sandbox is a folder with both programs, a text, a task and a grid: two base models, fine-tuned and evaluated.
@@ -83,14 +85,15 @@ func (s *sandbox) outcome(out string) map[string]string {
 			return err
 		}
 		name := d.Name()
-		if name != "results.json" && name != "responses.jsonl" && !strings.HasPrefix(name, "samples_") && !strings.HasSuffix(name, ".safetensors") && name != "metrics.jsonl" {
+		if name != "results.json" && name != "responses.jsonl" && !strings.HasPrefix(name, "samples_") && !strings.HasSuffix(name, ".safetensors") && name != record.MetricsFile {
+			return nil
+		}
+		rel, _ := filepath.Rel(s.path(out), path)
+		if name == record.MetricsFile {
+			kept[rel] = losses(s.t, filepath.Dir(path))
 			return nil
 		}
 		text, err := os.ReadFile(path)
-		if name == "metrics.jsonl" {
-			text = losses(s.t, text)
-		}
-		rel, _ := filepath.Rel(s.path(out), path)
 		kept[rel] = string(text)
 		return err
 	})
@@ -100,22 +103,27 @@ func (s *sandbox) outcome(out string) map[string]string {
 	return kept
 }
 
-// losses leaves of metrics what does not depend on time.
-func losses(t *testing.T, text []byte) []byte {
-	var out []byte
-	for line := range strings.Lines(string(text)) {
-		var m struct {
-			Step    int64    `json:"step"`
-			Loss    float64  `json:"loss"`
-			ValLoss *float64 `json:"val_loss"`
-		}
-		if err := json.Unmarshal([]byte(line), &m); err != nil {
-			t.Fatal(err)
-		}
-		short, _ := json.Marshal(m)
-		out = append(append(out, short...), '\n')
+// losses are what a reader of a run's metrics sees, without what depends on time: a step whose checkpoint a kill came before
+// has a line for each try, and the last counts.
+func losses(t *testing.T, dir string) string {
+	t.Helper()
+	run, err := record.Open(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	metrics, problems, err := run.Metrics()
+	if err != nil || len(problems) > 0 {
+		t.Fatalf("%v %v", err, problems)
+	}
+	var out strings.Builder
+	for _, m := range metrics {
+		fmt.Fprint(&out, m.Step, m.Tokens, m.Loss, m.GradNorm)
+		if m.ValLoss != nil {
+			fmt.Fprint(&out, " ", *m.ValLoss)
+		}
+		out.WriteString("\n")
+	}
+	return out.String()
 }
 
 // A sweep killed at random moments of fine-tuning and evaluation ends with the same weights, answers and scores, to the byte,
