@@ -146,8 +146,15 @@ func TestSweep_KilledWhileFineTuningAndEvaluating(t *testing.T) {
 			_ = cmd.Wait()
 			close(over)
 		}()
-		for !s.begun("torn") {
-			time.Sleep(5 * time.Millisecond)
+		for ended := false; !s.begun("torn"); time.Sleep(5 * time.Millisecond) {
+			if ended {
+				t.Fatal("the sweep ended before it fine-tuned")
+			}
+			select {
+			case <-over:
+				ended = true // what it wrote last is looked at once more
+			default:
+			}
 		}
 		select {
 		case <-over: // it came to its end: from the beginning again
