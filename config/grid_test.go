@@ -140,6 +140,20 @@ func TestRecipes(t *testing.T) {
 	}
 }
 
+func TestRecipes_AreBounded(t *testing.T) {
+	axis := Axis{Key: "optimizer.lr", Values: make([]string, 256)}
+	g := Grid{File: "grid.yaml", Axes: []Axis{axis}, Seeds: []int64{1}, Finetune: []FinetuneEntry{{Tasks: []string{"a", "b"}, Axes: []Axis{axis}}}}
+	if _, err := g.Recipes(); record.CodeOf(err) != record.Usage || !strings.Contains(err.Error(), "131072 fine-tunings") {
+		t.Errorf("%v", err)
+	}
+	for range 20 { // more than any whole number holds
+		g.Finetune[0].Axes = append(g.Finetune[0].Axes, axis)
+	}
+	if _, err := g.Recipes(); record.CodeOf(err) != record.Usage {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestFresh(t *testing.T) {
 	fresh := Run{Init: "base", Fresh: true}
 	if fresh.Weights() != "" || (Run{Init: "base"}).Weights() != "base" {

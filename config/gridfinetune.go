@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"plasticity/record"
 )
 
 // Recipe is one way to fine-tune: a configuration that lacks the model, the task and, without seeds, the seed.
@@ -16,17 +18,32 @@ type Recipe struct {
 	Run   Run
 }
 
+// maxFinetunings bounds what comes after the base models of a grid, the never-pretrained ones left out.
+const maxFinetunings = 100_000
+
+// recipes is how many configurations an entry has.
+func (e FinetuneEntry) recipes() float64 {
+	count := 1.0
+	for _, a := range e.Axes {
+		count *= float64(len(a.Values))
+	}
+	return count
+}
+
 // Recipes lays out the fine-tunings, the first axis of an entry varying slowest. The error is a record.Failure with Usage
 // and every problem inside.
 func (g Grid) Recipes() ([]Recipe, error) {
+	total := 0.0
+	for _, e := range g.Finetune {
+		total += float64(g.CellCount()) * e.recipes() * float64(len(e.Tasks)*max(1, len(e.Seeds)))
+	}
+	if total > maxFinetunings {
+		return nil, record.Fail(record.Usage, "%s: %.0f fine-tunings: at most %d", g.File, total, maxFinetunings)
+	}
 	problems := &problemList{}
 	var out []Recipe
 	for _, e := range g.Finetune {
-		count := 1
-		for _, a := range e.Axes {
-			count *= len(a.Values)
-		}
-		for i := range min(count, maxCells+1) {
+		for i := range int(e.recipes()) {
 			chosen, values := choose(e.Axes, i)
 			run, err := g.table.build(&problemList{}, append(slices.Clone(e.layers), chosen)...)
 			if err != nil {
@@ -134,13 +151,7 @@ func (g *gridReader) composeFinetune() error {
 			g.decided(l)
 		}
 		g.excluded(e.Axes)
-		for _, a := range e.Axes {
-			for _, f := range g.grid.table {
-				if s, ok := g.recipes[i][f.path]; ok && (f.path == a.Key || rivals(a.Key, f.path)) {
-					g.problems.add(s.at.problem(f.path, canonical(s.value), "is decided by the axis "+a.Key, "one of the two in "+path))
-				}
-			}
-		}
+		g.contested(g.recipes[i], e.Axes, "one of the two in "+path)
 	}
 	return nil
 }

@@ -141,17 +141,22 @@ func (g *gridReader) missing() {
 
 // clash reports keys of a layer that the axes or the seeds decide.
 func (g *gridReader) clash(l layer) {
+	if s, ok := l["seed"]; ok {
+		g.problems.add(s.at.problem("seed", canonical(s.value), "is decided by the seeds of the grid", "seeds: […] in "+g.grid.File))
+	}
+	g.contested(l, g.grid.Axes, "other values in the axes of "+g.grid.File)
+}
+
+// contested reports keys of a layer that axes decide.
+func (g *gridReader) contested(l layer, axes []Axis, remedy string) {
 	for _, f := range g.grid.table {
 		s, ok := l[f.path]
 		if !ok {
 			continue
 		}
-		if f.path == "seed" {
-			g.problems.add(s.at.problem(f.path, canonical(s.value), "is decided by the seeds of the grid", "seeds: […] in "+g.grid.File))
-		}
-		for _, axis := range g.grid.Axes {
+		for _, axis := range axes {
 			if axis.Key == f.path || rivals(axis.Key, f.path) {
-				g.problems.add(s.at.problem(f.path, canonical(s.value), "is decided by the axis "+axis.Key, "other values in the axes of "+g.grid.File))
+				g.problems.add(s.at.problem(f.path, canonical(s.value), "is decided by the axis "+axis.Key, remedy))
 			}
 		}
 	}

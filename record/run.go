@@ -326,12 +326,16 @@ func (r *Run) writeMark(name string, code Code, cause string) error {
 	return writeMark(r.fsys, r.Path(name), mark{ID: r.Info.ID, Code: code, Cause: cause})
 }
 
-// MarkDone marks a folder that is no run, such as that of an evaluation, as done under an id.
-func MarkDone(fsys FS, dir, id string) error {
+// Mark marks a folder that is no run, such as that of an evaluation, under an id: as done with OK, else as failed.
+func Mark(fsys FS, dir, id string, code Code, cause string) error {
 	if err := CheckName("id", id); err != nil {
 		return err
 	}
-	return writeMark(fsys, filepath.Join(dir, DoneFile), mark{ID: id})
+	name := FailedFile
+	if code == OK {
+		name = DoneFile
+	}
+	return writeMark(fsys, filepath.Join(dir, name), mark{ID: id, Code: code, Cause: cause})
 }
 
 func writeMark(fsys FS, path string, m mark) error {

@@ -18,7 +18,7 @@ import (
 // fullInfo has a value in every field.
 func fullInfo() record.Info {
 	return record.Info{
-		ID: "0123456789abcdef", Name: "llama2-tiny", Grid: "quickstart", Kind: "pretrain", Parents: []string{"aa"}, Seed: -1 << 62,
+		ID: "0123456789abcdef", Name: "llama2-tiny", Grid: "quickstart", Kind: "pretrain", Task: "judge", Parents: []string{"aa"}, Seed: -1 << 62,
 		Axes:   []record.Axis{{Name: "optimizer.weight_decay", Value: "0"}, {Name: "optimizer.lr", Value: "1e-3"}},
 		Commit: "c0ffee", Dirty: true, Program: "v1", Shim: "ab", Libtorch: "2.11.0", CPU: "avx512", Device: "cpu", Precision: "bf16",
 		Step: "reference", Threads: 2, Started: "2026-01-02T03:04:05Z", Model: "llama2-s", Parameters: 1 << 60, Tokens: 2, Steps: 3,
@@ -245,6 +245,37 @@ func TestFailure_DamagedMarkIsStillAMark(t *testing.T) {
 	}
 	if code, cause, failed := run.Failure(); code != record.Failed || !failed || cause == "" || run.State() != record.StateFailed {
 		t.Errorf("%d, %q, %v", code, cause, failed)
+	}
+}
+
+func TestMark(t *testing.T) {
+	t.Parallel()
+	m := recordtest.NewMemFS()
+	if err := record.MkdirAll(m, "/eval"); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		code record.Code
+		file string
+		want string
+	}{
+		{record.OK, record.DoneFile, `{"schema":1,"id":"judge-1","code":0,"kind":"done"}`},
+		{record.BadData, record.FailedFile, `{"schema":1,"id":"judge-1","code":65,"kind":"bad data or checkpoint","cause":"why"}`},
+	} {
+		cause := ""
+		if test.code != record.OK {
+			cause = "why"
+		}
+		if err := record.Mark(m, "/eval", "judge-1", test.code, cause); err != nil {
+			t.Fatal(err)
+		}
+		text, err := record.ReadFile(m, path.Join("/eval", test.file), 1000)
+		if err != nil || string(text) != test.want+"\n" {
+			t.Errorf("%s: %v %s", test.file, err, text)
+		}
+	}
+	if err := record.Mark(m, "/eval", "../x", record.OK, ""); err == nil {
+		t.Error("a hostile id is taken")
 	}
 }
 

@@ -69,7 +69,7 @@ func scene(t *testing.T) (root string, lock *record.Lock) {
 	log := strings.Repeat("an old line\n", 5000) + "\x1b[31mstep 50\x1b[0m " + hostile + "\nlast words\n"
 	err = errors.Join(done.Finish(), failed.MarkFailed(record.NonFinite, "the loss is NaN "+hostile), os.MkdirAll(running.Path("logs"), 0o755),
 		os.WriteFile(running.Path("logs", "worker.log"), []byte(log), 0o644),
-		os.MkdirAll(done.Path("eval", "judge-1"), 0o755), record.MarkDone(record.OS(), done.Path("eval", "judge-1"), "judge-1"))
+		os.MkdirAll(done.Path("eval", "judge-1"), 0o755), record.Mark(record.OS(), done.Path("eval", "judge-1"), "judge-1", record.OK, ""))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,12 +94,12 @@ func tokenizerOf(train string) (*data.Tokenizer, error) {
 	return data.LoadTokenizer(set.TokenizerPath())
 }
 
-// cached makes a value once for a key.
-func cached[V any](known map[string]V, key string, make func(string) (V, error)) (V, error) {
+// cached loads a value once for a key.
+func cached[V any](known map[string]V, key string, load func(string) (V, error)) (V, error) {
 	if v, ok := known[key]; ok {
 		return v, nil
 	}
-	v, err := make(key)
+	v, err := load(key)
 	if err == nil {
 		known[key] = v
 	}

@@ -83,14 +83,14 @@ func (c Cell) trains() bool { return c.Kind != Evaluate }
 // Label names the cell for people: what is done, on what, from where, and its seed.
 func (c Cell) Label() string {
 	var words []string
-	switch {
-	case c.Kind == Evaluate:
-		words = append(words, "evaluate", c.Task)
-	case c.Kind == Finetune:
-		words = append(words, c.Task)
+	if c.Kind == Evaluate {
+		words = append(words, "evaluate")
 	}
-	if c.Kind != Pretrain && c.Base == none {
-		words = append(words, "never-pretrained")
+	if c.Kind != Pretrain {
+		words = append(words, c.Task)
+		if c.Base == none {
+			words = append(words, "never-pretrained")
+		}
 	}
 	for _, axis := range slices.Concat(c.Lineage, c.Axes) {
 		words = append(words, printable(shortKey(axis.Name)+"="+axis.Value, 60))
@@ -132,7 +132,7 @@ func New(grid config.Grid, root, tasks string, facts Facts) (*Plan, error) {
 	for i, point := range points {
 		cell, err := plan.lay(i, point, facts)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("grid %s, cell %d (%s): %w", plan.Name, i+1, cell.Label(), err)
 		}
 		if twin, ok := seen[cell.ID]; ok {
 			return nil, record.Fail(record.Usage, "grid %s: cells %d (%s) and %d (%s) are the same run %s: remove one of them",
@@ -144,7 +144,7 @@ func New(grid config.Grid, root, tasks string, facts Facts) (*Plan, error) {
 	return plan, plan.descend(grid, tasks, facts)
 }
 
-// lay resolves one point of the grid into the cell of a base model.
+// lay resolves one point of the grid into the cell of a base model; with an error it has its label.
 func (p *Plan) lay(index int, point config.Cell, facts Facts) (Cell, error) {
 	cell := Cell{Index: index, Kind: Pretrain, Needs: none, Base: none, Seed: point.Seed, Run: point.Run}
 	for _, axis := range point.Axes {
@@ -152,17 +152,16 @@ func (p *Plan) lay(index int, point config.Cell, facts Facts) (Cell, error) {
 	}
 	var err error
 	if cell.Facts, err = facts.Text(point.Run); err != nil {
-		return Cell{}, fmt.Errorf("grid %s, cell %d (%s): %w", p.Name, index+1, cell.Label(), err)
+		return cell, err
 	}
 	resolved, err := point.Run.Resolve(cell.Facts)
 	if err != nil {
-		return Cell{}, fmt.Errorf("grid %s, cell %d (%s): %w", p.Name, index+1, cell.Label(), err)
+		return cell, err
 	}
-	parent, identity, err := parentOf(point.Run.Init)
-	if err != nil {
-		return Cell{}, fmt.Errorf("grid %s, cell %d (%s): %w", p.Name, index+1, cell.Label(), err)
+	var identity string
+	if cell.Parent, identity, err = parentOf(point.Run.Init); err != nil {
+		return cell, err
 	}
-	cell.Parent = parent
 	cell.settle(p, resolved, resolved.ID(cell.Facts, identity))
 	return cell, nil
 }

@@ -188,7 +188,7 @@ func (r *runner) startDue(ctx context.Context) {
 			continue
 		}
 		standing := r.standing(j)
-		if standing == hopelessly {
+		if standing == orphaned {
 			r.end(j, left)
 			continue
 		}
@@ -213,8 +213,8 @@ const (
 	ready standing = iota
 	// blocked: that one is not done yet.
 	blocked
-	// hopelessly: that one has failed, or was left.
-	hopelessly
+	// orphaned: that one has failed, or was left.
+	orphaned
 )
 
 func (r *runner) standing(j *job) standing {
@@ -225,7 +225,7 @@ func (r *runner) standing(j *job) standing {
 	case need.phase == finished:
 		return ready
 	case need.phase.ended():
-		return hopelessly
+		return orphaned
 	}
 	return blocked
 }

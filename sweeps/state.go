@@ -22,11 +22,10 @@ const (
 // mark is the content of DONE and FAILED as record writes them. It is read
 // here, too, because a member can fail before its folder is a run.
 type mark struct {
-	Schema int         `json:"schema"`
-	ID     string      `json:"id"`
-	Code   record.Code `json:"code"`
-	Kind   string      `json:"kind"`
-	Cause  string      `json:"cause,omitempty"`
+	ID    string      `json:"id"`
+	Code  record.Code `json:"code"`
+	Kind  string      `json:"kind"`
+	Cause string      `json:"cause"`
 }
 
 // readMark reads DONE or FAILED of a cell. there is false when no such file
@@ -97,11 +96,7 @@ func markFailed(fsys record.FS, c Cell, code record.Code, cause string) error {
 	if err := record.MkdirAll(fsys, c.Dir); err != nil {
 		return err
 	}
-	text, err := json.Marshal(mark{Schema: record.Schema, ID: c.ID, Code: code, Kind: code.String(), Cause: cause})
-	if err != nil {
-		return err
-	}
-	return record.WriteFileAtomic(fsys, filepath.Join(c.Dir, record.FailedFile), append(text, '\n'))
+	return record.Mark(fsys, c.Dir, c.ID, code, cause)
 }
 
 // clearMarks removes what would keep a cell from being started: FAILED, and a

@@ -118,7 +118,7 @@ func answerAndScore(ctx context.Context, r request.EvalTask, s streams) error {
 		return err
 	}
 	if r.ID != "" {
-		if err := record.MarkDone(record.OS(), r.Out, r.ID); err != nil {
+		if err := record.Mark(record.OS(), r.Out, r.ID, record.OK, ""); err != nil {
 			return err
 		}
 	}

@@ -54,6 +54,15 @@ func (f *sweepFlags) plan(a *app, cmd *cobra.Command) (*sweeps.Plan, error) {
 	return sweeps.New(g, f.root, f.tasks, sweeps.ReadFacts())
 }
 
+// status looks at how far the cells are.
+func (f *sweepFlags) status(a *app, cmd *cobra.Command) (sweeps.Status, error) {
+	plan, err := f.plan(a, cmd)
+	if err != nil {
+		return sweeps.Status{}, err
+	}
+	return plan.Status()
+}
+
 func newSweep(a *app) *cobra.Command {
 	return group("sweep", "Plan and run a grid: pretraining, fine-tuning and evaluation", `  plasticity sweep plan --grid sweeps/grids/weight-decay-quickstart.yaml
   plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --scale laptop
@@ -95,18 +104,14 @@ func newSweepBest(a *app) *cobra.Command {
 		Example: `  plasticity generate --model "$(plasticity sweep best --grid grid.yaml)" --prompt "My fellow citizens, "`,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plan, err := flags.plan(a, cmd)
-			if err != nil {
-				return err
-			}
-			status, err := plan.Status()
+			status, err := flags.status(a, cmd)
 			if err != nil {
 				return err
 			}
 			best, ok := status.Best()
 			switch {
 			case !ok:
-				return record.Fail(record.Usage, "%s: no run has finished with a validation loss: start `plasticity sweep run` first", plan.Dir)
+				return record.Fail(record.Usage, "%s: no run has finished with a validation loss: start `plasticity sweep run` first", status.Dir)
 			case flags.asJSON:
 				return a.printJSON(best)
 			}
@@ -129,11 +134,7 @@ of the test set that one of them gets right and the other wrong.`,
 		Example: `  plasticity sweep answers --grid sweeps/grids/plasticity.yaml --task judge`,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plan, err := flags.plan(a, cmd)
-			if err != nil {
-				return err
-			}
-			status, err := plan.Status()
+			status, err := flags.status(a, cmd)
 			if err != nil {
 				return err
 			}
@@ -226,8 +227,8 @@ fine-tuned on every task, and what came of it answers the test set; interrupted 
 The first SIGINT or SIGTERM lets the members save and stop (exit code 75), the second kills them.
 Several processes may run the same grid: they share the runs between them.
 Before it starts, members train for a moment in every way to share the cores out; the way that ends the grid first is
-taken and kept in OUT/NAME/.sweep/cores.json. The first lines say what it reaches and when the grid ends, and the end is
-corrected as runs end.`,
+taken and kept in OUT/NAME/.sweep/cores.json. Fine-tunings and evaluations that take seconds go side by side with a thread each in
+any case. The first lines say what it reaches and when the grid ends, and the end is corrected as runs end.`,
 		Example: `  plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --set data.train=data/sotu-512/train --set data.val=data/sotu-512/val
   plasticity sweep run --grid grid.yaml --scale laptop --jobs 4 --listen 127.0.0.1:9463`,
 		Args: noArguments,

@@ -10,11 +10,7 @@ import (
 
 // showSweep prints the state of a grid, as JSON or as write lays it out.
 func showSweep(a *app, cmd *cobra.Command, flags *sweepFlags, write func(sweeps.Status, io.Writer) error) error {
-	plan, err := flags.plan(a, cmd)
-	if err != nil {
-		return err
-	}
-	status, err := plan.Status()
+	status, err := flags.status(a, cmd)
 	if err != nil {
 		return err
 	}
