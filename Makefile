@@ -115,7 +115,7 @@ mutants: ## plant errors into the CPU engine; its test must fail with each (not 
 	@tools/mutants.sh
 
 .PHONY: oracle
-oracle: build ## compare with PyTorch, transformers and math-verify, live
+oracle: build ## compare with PyTorch, transformers, math-verify and scikit-learn, live
 	@tools/oracle.sh
 
 .PHONY: oracle-update

@@ -116,7 +116,7 @@ const (
 // logTail reads the end of the log that a sweep keeps of a member, "" where there is none. Colours and other control
 // characters are left out.
 func logTail(dir string) string {
-	path := filepath.Join(dir, "logs", "worker.log")
+	path := filepath.Join(dir, record.LogsDir, "worker.log")
 	info, err := os.Lstat(path) //nolint:gosec // dir is that of a run that was found, not what was asked for
 	if err != nil || !info.Mode().IsRegular() {
 		return ""
@@ -149,7 +149,7 @@ func logTail(dir string) string {
 
 // evaluations lists the folders of evaluations in that of a run, and whether each is done.
 func evaluations(dir string) []evaluation {
-	entries, err := os.ReadDir(filepath.Join(dir, "eval"))
+	entries, err := os.ReadDir(filepath.Join(dir, record.EvalDir))
 	if err != nil {
 		return nil
 	}
@@ -158,7 +158,7 @@ func evaluations(dir string) []evaluation {
 		if !e.IsDir() {
 			continue
 		}
-		_, err := os.Stat(filepath.Join(dir, "eval", e.Name(), record.DoneFile)) //nolint:gosec // as above
+		_, err := os.Stat(filepath.Join(dir, record.EvalDir, e.Name(), record.DoneFile)) //nolint:gosec // as above
 		switch {
 		case err == nil:
 			out = append(out, evaluation{e.Name(), record.StateDone})

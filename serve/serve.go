@@ -121,57 +121,52 @@ func (s *site) index(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *site) grid(w http.ResponseWriter, r *http.Request) {
-	now := s.look(w, r)
-	if now == nil {
-		return
+// named gives what is known by the name in an address, or answers that there is nothing.
+func named[T any](s *site, w http.ResponseWriter, r *http.Request, part string, of func(*snapshot) map[string]T) (now *snapshot, found T, ok bool) {
+	if now = s.look(w, r); now == nil {
+		return nil, found, false
 	}
-	g, there := now.grids[r.PathValue("grid")]
-	if !there {
+	if found, ok = of(now)[r.PathValue(part)]; !ok {
 		http.NotFound(w, r)
-		return
 	}
-	s.page(w, "grid", now.gridPage(g))
+	return now, found, ok
+}
+
+func (s *site) namedGrid(w http.ResponseWriter, r *http.Request) (*snapshot, gridRecords, bool) {
+	return named(s, w, r, "grid", func(now *snapshot) map[string]gridRecords { return now.grids })
+}
+
+func (s *site) namedRun(w http.ResponseWriter, r *http.Request) (*snapshot, plots.Record, bool) {
+	return named(s, w, r, "id", func(now *snapshot) map[string]plots.Record { return now.byID })
+}
+
+func (s *site) grid(w http.ResponseWriter, r *http.Request) {
+	if now, g, ok := s.namedGrid(w, r); ok {
+		s.page(w, "grid", now.gridPage(g))
+	}
 }
 
 func (s *site) gridFigure(w http.ResponseWriter, r *http.Request) {
-	now := s.look(w, r)
-	if now == nil {
-		return
-	}
 	name, svg := strings.CutSuffix(r.PathValue("figure"), ".svg")
-	g, there := now.grids[r.PathValue("grid")]
-	if !there || !svg {
+	if !svg {
 		http.NotFound(w, r)
 		return
 	}
-	draw(w, r, name, g.records)
+	if _, g, ok := s.namedGrid(w, r); ok {
+		draw(w, r, name, g.records)
+	}
 }
 
 func (s *site) run(w http.ResponseWriter, r *http.Request) {
-	now := s.look(w, r)
-	if now == nil {
-		return
+	if now, rec, ok := s.namedRun(w, r); ok {
+		s.page(w, "run", now.runPage(rec))
 	}
-	rec, there := now.byID[r.PathValue("id")]
-	if !there {
-		http.NotFound(w, r)
-		return
-	}
-	s.page(w, "run", now.runPage(rec))
 }
 
 func (s *site) runCurves(w http.ResponseWriter, r *http.Request) {
-	now := s.look(w, r)
-	if now == nil {
-		return
+	if _, rec, ok := s.namedRun(w, r); ok {
+		draw(w, r, curves, []plots.Record{rec})
 	}
-	rec, there := now.byID[r.PathValue("id")]
-	if !there {
-		http.NotFound(w, r)
-		return
-	}
-	draw(w, r, curves, []plots.Record{rec})
 }
 
 // draw answers with a figure of records.

@@ -257,3 +257,23 @@ func TestTable_NamesRowsByWhatDiffers(t *testing.T) {
 		t.Errorf("figures of nothing: %v", page.Figures)
 	}
 }
+
+// A page shows another picture when an evaluation or an analysis has new numbers, too.
+func TestFingerprint_OfAllThatIsDrawn(t *testing.T) {
+	base := plots.Record{Info: pretrained("a", 1, "0"), State: record.StateDone}
+	evaluated, scored, ranked, again := base, base, base, base
+	evaluated.Evaluations = []plots.Evaluation{{Folder: "judge", Scores: map[string]float64{"greedy": 0.5}}}
+	scored.Evaluations = []plots.Evaluation{{Folder: "judge", Scores: map[string]float64{"greedy": 0.6}}}
+	ranked.Ranks = &plots.Ranks{Last: plots.RankPoint{Layers: []plots.LayerRank{{Layer: 0, Mean: [2]float64{3, 4}}}}}
+	again.Ranks = &plots.Ranks{Last: plots.RankPoint{Layers: []plots.LayerRank{{Layer: 0, Mean: [2]float64{3, 5}}}}}
+	seen := map[string]bool{}
+	for _, r := range []plots.Record{base, evaluated, scored, ranked, again} {
+		seen[fingerprint([]plots.Record{r})] = true
+	}
+	if len(seen) != 5 {
+		t.Errorf("%d different pictures of 5", len(seen))
+	}
+	if fingerprint([]plots.Record{ranked}) != fingerprint([]plots.Record{ranked}) {
+		t.Error("another picture of the same")
+	}
+}

@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PLASTICITY_ORACLE=$(tools/get.sh oracle)
 PLASTICITY_ANSWERS=$(tools/get.sh answers)
 PLASTICITY_PROBES=$(tools/get.sh probes)
+bin/plasticity data fetch sotu >/dev/null # what probes are compared on
 export PLASTICITY_ORACLE PLASTICITY_ANSWERS PLASTICITY_PROBES TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 mapfile -t packages < <(grep -rlE --include='*_test.go' 'PLASTICITY_(ORACLE|ANSWERS|PROBES)' -- [a-z]*/ | xargs -n 1 dirname | sort -u | sed 's|^|./|')
 go test -count=1 -v -run 'Oracle|HuggingFace' "${packages[@]}" "$@" |

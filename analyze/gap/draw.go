@@ -81,13 +81,19 @@ func Paired(train *Text, h data.History, n, seed int64) (seen, unseen Side) {
 		free[h.Window(i)] = true
 	}
 	order, spread := data.NewPermutation(left, seed, streamUnseen), data.NewPermutation(h.Windows(), seed, streamPlace)
+	spent := make(map[int]bool) // documents without a free window: a long one is not searched again for each window of it
 	for i := int64(0); i < left && int64(len(seen.windows)) < n; i++ {
 		w := h.Window(h.Read() + order.At(i))
-		first, end := train.documents.Windows(train.documents.Of(w*int64(train.context)), train.context, h.Windows())
+		document := train.documents.Of(w * int64(train.context))
+		if spent[document] {
+			continue
+		}
+		first, end := train.documents.Windows(document, train.context, h.Windows())
+		spent[document] = true
 		for k := range end - first {
 			candidate := first + (spread.At(w)+k)%(end-first)
 			if free[candidate] {
-				free[candidate] = false
+				free[candidate], spent[document] = false, false
 				seen.windows, unseen.windows = append(seen.windows, candidate), append(unseen.windows, w)
 				break
 			}

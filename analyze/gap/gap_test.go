@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"plasticity/data"
 	"plasticity/record"
@@ -90,6 +91,21 @@ func TestPaired_ReadAndUnreadOfOneDocument(t *testing.T) {
 	}
 	if whole, _ := Paired(x, data.NewHistory(x.Windows(), x.Windows()*2, 9, data.Shuffled), 60, 1); whole.Windows() != 0 {
 		t.Error("a run that has read everything has pairs")
+	}
+}
+
+// A document that has more unread windows than read ones is not searched through for each of them: this would take minutes.
+func TestPaired_OneLongDocument(t *testing.T) {
+	train, _ := prepared(t)
+	const windows, read = 400_000, 50 // nearly all of the last document
+	x := &Text{Set: train, documents: text(t, train).documents, context: 1, windows: windows}
+	began := time.Now()
+	seen, unseen := Paired(x, data.NewHistory(windows, read, 9, data.Shuffled), 2*read, 1)
+	if n := seen.Windows(); n < read/2 || n > read || unseen.Windows() != n {
+		t.Errorf("%d and %d windows of %d that were read", n, unseen.Windows(), read)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %v", took)
 	}
 }
 

@@ -1,12 +1,7 @@
 package gap
 
 import (
-	"bytes"
-	"encoding/csv"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,13 +9,11 @@ import (
 	"plasticity/record"
 )
 
-// The files of a result.
 const (
-	File    = "gap.json"
-	csvFile = "gap.csv"
-
-	schema  = 1
-	maxFile = 1 << 20 // bytes
+	// File is that of a result; a table of it lies beside it.
+	File   = name + ".json"
+	name   = "gap"
+	schema = 1
 )
 
 // AllRead says in Settings.Samples that all of the text counts as read: the model does not know how often it was.
@@ -53,44 +46,19 @@ type Result struct {
 }
 
 // Find returns the result that a folder has; ok is false where there is none. One of other settings is a Failure with Mismatch.
-func Find(fsys record.FS, dir string, s Settings) (r Result, ok bool, err error) {
-	path := filepath.Join(dir, File)
-	text, err := record.ReadFile(fsys, path, maxFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Result{}, false, nil
-	}
-	if err != nil {
-		return Result{}, false, err
-	}
-	if err := json.Unmarshal(text, &r); err != nil || r.Schema != schema {
-		return Result{}, false, record.Fail(record.BadData, "%s is no train-validation gap of this version: remove it, or choose another folder with --out", path)
-	}
-	if r.Settings != s {
-		return Result{}, false, record.Fail(record.Mismatch, "%s is about another model, text or draw than this one: choose another folder with --out", path)
-	}
-	return r, true, nil
+func Find(fsys record.FS, dir string, s Settings) (r *Result, ok bool, err error) {
+	r = new(Result)
+	ok, err = record.FindResult(fsys, filepath.Join(dir, File), schema, s, r)
+	return r, ok, err
 }
 
-// Write puts the result into a folder: first a row for each comparison, then the whole.
+// Write puts the result into a folder: a row for each comparison as CSV, then the whole.
 func (r *Result) Write(fsys record.FS, dir string) error {
 	r.Schema = schema
-	table, err := r.table()
-	if err != nil {
-		return err
-	}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return record.Fail(record.Internal, "write %s: %w", File, err)
-	}
-	if err := record.WriteFileAtomic(fsys, filepath.Join(dir, csvFile), table); err != nil {
-		return err
-	}
-	return record.WriteFileAtomic(fsys, filepath.Join(dir, File), append(text, '\n'))
+	return record.WriteTabled(fsys, dir, name, r.table(), r)
 }
 
-func (r *Result) table() ([]byte, error) {
-	var out bytes.Buffer
-	w := csv.NewWriter(&out)
+func (r *Result) table() [][]string {
 	rows := [][]string{{
 		"model", "held_out", "pairing", "sequences", "tokens", "seen_documents", "held_out_documents", "seen_nats_per_token", "held_out_nats_per_token",
 		"gap_nats_per_token", "gap_low_95", "gap_high_95", "gap_low_95_over_documents", "gap_high_95_over_documents", "passes",
@@ -103,10 +71,7 @@ func (r *Result) table() ([]byte, error) {
 			number(c.DocumentInterval[0]), number(c.DocumentInterval[1]), number(r.Passes),
 		})
 	}
-	if err := w.WriteAll(rows); err != nil {
-		return nil, record.Fail(record.Internal, "write %s: %w", csvFile, err)
-	}
-	return out.Bytes(), nil
+	return rows
 }
 
 // Describe says the result in words, a paragraph for each comparison.

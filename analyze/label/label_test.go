@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -163,12 +164,14 @@ func TestLoad_NamesWhatIsWrong(t *testing.T) {
 		want  []string
 	}{
 		"label too large":  {"agnews", map[string]string{"train.csv": "1,a,b\n5,c,d\n", "test.csv": good}, record.BadData, []string{"train.csv:2", "label", "4 labels"}},
+		"line too long":    {"sst2", map[string]string{"train.tsv": "a\t1\nb\t0\n" + strings.Repeat("a", maxCellLine) + "\t1\n", "dev.tsv": "a\t1\nb\t0\n"}, record.BadData, []string{"train.tsv:3", "too long"}},
 		"label no number":  {"agnews", map[string]string{"train.csv": "1,a,b\nx,c,d\n", "test.csv": good}, record.BadData, []string{"train.csv:2", `"x"`}},
 		"columns":          {"agnews", map[string]string{"train.csv": "1,a,b\n2,c\n"}, record.BadData, []string{"train.csv:2", "2 columns", "want 3"}},
 		"quote":            {"agnews", map[string]string{"train.csv": "1,a,b\n2,\"c,d\n"}, record.BadData, []string{"train.csv:", "as it is published"}},
 		"column missing":   {"sst2", map[string]string{"train.jsonl": `{"sentence":"a","label":1}` + "\n" + `{"text":"a","label":1}` + "\n"}, record.BadData, []string{"train.jsonl:2", "sentence", "missing"}},
 		"label is a word":  {"sst2", map[string]string{"train.jsonl": `{"sentence":"a","label":"good"}` + "\n"}, record.BadData, []string{"train.jsonl:1", `"good"`}},
 		"empty text":       {"sst2", map[string]string{"train.jsonl": `{"sentence":" ","label":1}` + "\n"}, record.BadData, []string{"train.jsonl:1", "empty"}},
+		"empty file":       {"imdb", map[string]string{"train/neg/0_1.txt": "a", "train/neg/1_1.txt": "\n"}, record.BadData, []string{"1_1.txt", "empty"}},
 		"no test files":    {"imdb", map[string]string{"train.jsonl": `{"text":"a","label":1}` + "\n"}, record.BadData, []string{"0 to test on", "stanfordnlp/imdb"}},
 		"nothing there":    {"dbpedia", map[string]string{"notes.md": "x"}, record.BadData, []string{"fancyzhx/dbpedia_14"}},
 		"one label":        {"imdb", map[string]string{"train.jsonl": `{"text":"a","label":1}` + "\n", "test.jsonl": `{"text":"b","label":1}` + "\n"}, record.BadData, []string{"labels"}},
@@ -190,6 +193,13 @@ func TestLoad_NamesWhatIsWrong(t *testing.T) {
 	}
 	if _, err := Load(context.Background(), Options{Task: "sst2", From: "/nowhere", Train: 2, Val: 2, Test: 2}); record.CodeOf(err) != record.Usage {
 		t.Error(err)
+	}
+	pipe := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(pipe, "train.csv"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(context.Background(), Options{Task: "agnews", From: pipe, Train: 2, Val: 2, Test: 2}); record.CodeOf(err) != record.BadData {
+		t.Error("a named pipe:", err)
 	}
 }
 

@@ -2,7 +2,6 @@ package label
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -54,7 +53,7 @@ func passages(ctx context.Context, o Options) (*Set, error) {
 	if len(by) < 2 {
 		return nil, record.Fail(record.BadData, "folder %s: %d labels with three documents, at least 2 are needed; it must have %s", o.From, len(by), passagesWanted(o.Task))
 	}
-	train, val := newReservoir(o.Train, o.Seed, streamRest), newReservoir(o.Val, o.Seed, streamRest+streamMake)
+	train, val := newReservoir(o.Train, o.Seed, streamRest), newReservoir(o.Val, o.Seed, streamVal)
 	test := newReservoir(o.Test, o.Seed, streamTest)
 	random := rand.New(rand.NewPCG(uint64(o.Seed), streamMake))
 	for i, label := range s.Labels {
@@ -164,5 +163,5 @@ func short(word string) string {
 	for !utf8.RuneStart(word[end]) {
 		end--
 	}
-	return fmt.Sprint(word[:end])
+	return word[:end]
 }

@@ -130,8 +130,11 @@ func (l layout) read(ctx context.Context, path string, emit func(Text)) error {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".txt":
 		text, err := readText(path)
-		emit(Text{text, slices.Index(l.sides, filepath.Base(filepath.Dir(path)))})
-		return err
+		if err != nil {
+			return err
+		}
+		side := filepath.Base(filepath.Dir(path))
+		return l.emit(path, text, slices.Index(l.sides, side), true, side, emit)
 	case ".csv", ".tsv":
 		return l.readCells(ctx, path, emit)
 	}
@@ -155,7 +158,7 @@ func (l layout) emit(place, text string, n int, ok bool, value any, emit func(Te
 		return l.wrong(place, l.label, fmt.Sprintf("the number of one of the %d labels", len(l.labels)), value)
 	}
 	if text = strings.TrimSpace(text); text == "" {
-		return record.Fail(record.BadData, "%s: the text is empty: remove the row", place)
+		return record.Fail(record.BadData, "%s: the text is empty: remove it", place)
 	}
 	emit(Text{text, n})
 	return nil

@@ -60,6 +60,7 @@ const (
 	streamRest = iota + 1
 	streamTest
 	streamMake
+	streamVal
 )
 
 // Load reads the texts of a task.
@@ -92,7 +93,7 @@ func Load(ctx context.Context, o Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.check(o.From)
+	return s, s.check()
 }
 
 // folder refuses what is no folder.
@@ -104,7 +105,7 @@ func folder(path, wanted string) error {
 }
 
 // check refuses a set that no classifier can learn from or be tested on.
-func (s *Set) check(from string) error {
+func (s *Set) check() error {
 	for _, split := range []struct {
 		name  string
 		texts []Text
@@ -114,7 +115,7 @@ func (s *Set) check(from string) error {
 			seen[t.Label] = true
 		}
 		if len(seen) < 2 {
-			return record.Fail(record.BadData, "%s: the %d texts to %s have %d labels, at least 2 are needed: get all files of the data, or take more texts", from, len(split.texts), split.name, len(seen))
+			return record.Fail(record.BadData, "task %s: the %d texts to %s have %d labels, at least 2 are needed: get all files of the data, or take more texts", s.Task, len(split.texts), split.name, len(seen))
 		}
 	}
 	return nil

@@ -36,7 +36,9 @@ type scaling struct{ mean, deviation []float64 }
 func newScaling(features []float32, d int) scaling {
 	s := scaling{make([]float64, d), make([]float64, d)}
 	n := float64(len(features) / d)
+	varies := make([]bool, d) // the deviation does not tell: the mean of equal numbers is rounded
 	for i, x := range features {
+		varies[i%d] = varies[i%d] || x != features[i%d]
 		s.mean[i%d] += float64(x) / n
 	}
 	for i, x := range features {
@@ -45,8 +47,8 @@ func newScaling(features []float32, d int) scaling {
 	}
 	for j, v := range s.deviation {
 		s.deviation[j] = math.Sqrt(v)
-		if v == 0 {
-			s.deviation[j] = 1
+		if !varies[j] {
+			s.mean[j], s.deviation[j] = float64(features[j]), 1
 		}
 	}
 	return s

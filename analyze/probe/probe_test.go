@@ -118,6 +118,10 @@ func TestScaling_OfAFeatureThatDoesNotVary(t *testing.T) {
 	if want := []float64{0, -1, 0, 1, 1, 2}; !slices.Equal(got.values, want) {
 		t.Errorf("%v, want %v", got.values, want)
 	}
+	tenths := slices.Repeat([]float32{0.1}, 7) // their mean in float64 is not one of them
+	if got := newScaling(tenths, 1).apply([]float32{0.1, 1.1}); got.values[0] != 0 || math.Abs(got.values[1]-1) > 1e-6 {
+		t.Errorf("%v, want 0 and 1", got.values)
+	}
 }
 
 func TestResult_IsKeptAndNotReplaced(t *testing.T) {

@@ -1,27 +1,19 @@
 package probe
 
 import (
-	"bytes"
-	"encoding/csv"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-	"reflect"
 	"strconv"
 	"strings"
 
 	"plasticity/record"
 )
 
-// The files of a result.
 const (
-	File    = "probes.json"
-	csvFile = "probes.csv"
-
-	schema  = 1
-	maxFile = 16 << 20 // bytes
+	// File is that of a result; a table of it lies beside it.
+	File   = name + ".json"
+	name   = "probes"
+	schema = 1
 )
 
 // The ways in which the hidden states of a text become one.
@@ -58,44 +50,19 @@ type Result struct {
 }
 
 // Find returns the result that a folder has; ok is false where there is none. One of other settings is a Failure with Mismatch.
-func Find(fsys record.FS, dir string, s Settings) (r Result, ok bool, err error) {
-	path := filepath.Join(dir, File)
-	text, err := record.ReadFile(fsys, path, maxFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Result{}, false, nil
-	}
-	if err != nil {
-		return Result{}, false, err
-	}
-	if err := json.Unmarshal(text, &r); err != nil || r.Schema != schema {
-		return Result{}, false, record.Fail(record.BadData, "%s has no probes of this version: remove it, or choose another folder with --out", path)
-	}
-	if !reflect.DeepEqual(r.Settings, s) {
-		return Result{}, false, record.Fail(record.Mismatch, "%s is about another model, task, pooling, layers or draw than this one: choose another folder with --out", path)
-	}
-	return r, true, nil
+func Find(fsys record.FS, dir string, s Settings) (r *Result, ok bool, err error) {
+	r = new(Result)
+	ok, err = record.FindResult(fsys, filepath.Join(dir, File), schema, s, r)
+	return r, ok, err
 }
 
-// Write puts the result into a folder: first a row for each layer, then the whole.
+// Write puts the result into a folder: a row for each layer as CSV, then the whole.
 func (r *Result) Write(fsys record.FS, dir string) error {
 	r.Schema = schema
-	table, err := r.table()
-	if err != nil {
-		return err
-	}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return record.Fail(record.Internal, "write %s: %w", File, err)
-	}
-	if err := record.WriteFileAtomic(fsys, filepath.Join(dir, csvFile), table); err != nil {
-		return err
-	}
-	return record.WriteFileAtomic(fsys, filepath.Join(dir, File), append(text, '\n'))
+	return record.WriteTabled(fsys, dir, name, r.table(), r)
 }
 
-func (r *Result) table() ([]byte, error) {
-	var out bytes.Buffer
-	w := csv.NewWriter(&out)
+func (r *Result) table() [][]string {
 	rows := [][]string{{
 		"model", "task", "synthetic", "pool", "layer", "c", "train_accuracy", "val_accuracy", "accuracy", "accuracy_low_95", "accuracy_high_95",
 		"control_accuracy", "control_low_95", "control_high_95", "selectivity", "majority",
@@ -109,10 +76,7 @@ func (r *Result) table() ([]byte, error) {
 			number(l.Selectivity), number(r.Summary.Majority),
 		})
 	}
-	if err := w.WriteAll(rows); err != nil {
-		return nil, record.Fail(record.Internal, "write %s: %w", csvFile, err)
-	}
-	return out.Bytes(), nil
+	return rows
 }
 
 // LayerName is how people call hidden states.

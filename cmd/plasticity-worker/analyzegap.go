@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math"
-	"path/filepath"
-	"time"
 
 	"plasticity/analyze/gap"
 	"plasticity/cmd/internal/request"
@@ -16,9 +13,6 @@ import (
 	"plasticity/record"
 	"plasticity/trainer"
 )
-
-// analyzeDir is where, in a run's folder, analyses of it go.
-const analyzeDir = "analyze"
 
 // readText is the text that a model was trained on and what it read of it.
 type readText struct {
@@ -51,47 +45,10 @@ func analyzeGap(ctx context.Context, r request.AnalyzeGap, s streams) error {
 	if err := g.open(source, read); err != nil {
 		return err
 	}
-	lock, err := lockDir(out)
-	if err != nil {
-		return err
-	}
-	defer lock.Release() //nolint:errcheck // the process ends soon and the kernel lets go
-	result, unchanged, err := gap.Find(record.OS(), out, g.settings)
-	if err != nil {
-		return err
-	}
-	if !unchanged {
-		if result, err = g.measure(ctx); err != nil {
-			return err
-		}
-		if err := result.Write(record.OS(), out); err != nil {
-			return err
-		}
-	}
-	if r.JSON {
-		return reply(s, request.Analyzed{Out: out, Unchanged: unchanged, Results: result})
-	}
-	_, err = fmt.Fprintf(s.out, "%s%s\n", result.Describe(), filepath.Join(out, gap.File))
-	return err
-}
-
-// analysisDir is the folder that an analysis goes to: the one asked for, or, in the run's folder, the analyses' with the names below.
-func analysisDir(source model.Source, out string, below ...string) (string, error) {
-	if out != "" {
-		return out, nil
-	}
-	if source.RunDir == "" {
-		return "", record.Fail(record.Usage, "%s is a Hugging Face folder: name a folder for the result with --out", source.Path)
-	}
-	return filepath.Join(append([]string{source.RunDir, analyzeDir}, below...)...), nil
-}
-
-// lockDir makes a folder and keeps other processes from writing into it.
-func lockDir(dir string) (*record.Lock, error) {
-	if err := record.MkdirAll(record.OS(), dir); err != nil {
-		return nil, err
-	}
-	return record.Acquire(dir)
+	return keep(s, r.JSON, out, gap.File, analysis[*gap.Result]{
+		find:    func() (*gap.Result, bool, error) { return gap.Find(record.OS(), out, g.settings) },
+		measure: func() (*gap.Result, error) { return g.measure(ctx) },
+	})
 }
 
 // readBy finds out what a model has read: from the run's configuration and step, or, for any other model, as the request says.
@@ -107,9 +64,9 @@ func readBy(source model.Source, r request.AnalyzeGap) (readText, error) {
 			return readText{}, err
 		}
 	}
-	if c.Data.Train == "" || source.Step == 0 {
+	if c.Data.Train == "" || c.Weights() != "" || source.Step == 0 {
 		if r.Data == "" || r.HeldOut == "" {
-			return readText{}, record.Fail(record.Usage, "%s does not say which prepared text it was trained on: name it with --data, and text that it was not trained on with --heldout", source.Path)
+			return readText{}, record.Fail(record.Usage, "%s does not say which prepared text its weights were trained on from the first step: name it with --data, and text that they were not trained on with --heldout", source.Path)
 		}
 		return given, nil
 	}
@@ -165,14 +122,14 @@ func (g *gapping) open(source model.Source, read readText) error {
 }
 
 // measure draws the windows of both sides and computes their losses.
-func (g *gapping) measure(ctx context.Context) (gap.Result, error) {
-	result := gap.Result{Settings: g.settings, Train: g.train.Dir()}
+func (g *gapping) measure(ctx context.Context) (*gap.Result, error) {
+	result := &gap.Result{Settings: g.settings, Train: g.train.Dir()}
 	if err := g.train.Verify(ctx); err != nil { // what is compared must be what was read
-		return result, err
+		return nil, err
 	}
 	train, err := gap.NewText(g.train, g.settings.Context)
 	if err != nil {
-		return result, err
+		return nil, err
 	}
 	samples := g.settings.Samples
 	if samples == gap.AllRead {
@@ -185,18 +142,19 @@ func (g *gapping) measure(ctx context.Context) (gap.Result, error) {
 	}
 	m, _, err := open(g.request.Model, g.request.Threads)
 	if err != nil {
-		return result, err
+		return nil, err
 	}
 	defer m.Close()
 	scorer, err := eval.NewScorer(m, 1, compute(g.request.Threads)) // a loss for each window
 	if err != nil {
-		return result, err
+		return nil, err
 	}
 	defer scorer.Close()
 	fellBack(g.streams, g.request.Quiet, scorer.Fallback())
 	n := max(1, g.settings.Tokens/int64(g.settings.Context))
 	compare := func(heldOut string, paired bool, seen, unseen gap.Side) error {
-		c, err := gap.Compare(ctx, scorer, heldOut, paired, seen, unseen, g.settings.Seed, g.counter(heldOut, 2*seen.Windows()))
+		done, report := 0, g.streams.counter(g.request.Quiet, heldOut+": %d of %d windows, %.1fs\n", 2*seen.Windows())
+		c, err := gap.Compare(ctx, scorer, heldOut, paired, seen, unseen, g.settings.Seed, func() { done++; report(done) })
 		result.Comparisons = append(result.Comparisons, c)
 		return err
 	}
@@ -204,33 +162,20 @@ func (g *gapping) measure(ctx context.Context) (gap.Result, error) {
 		result.HeldOut = g.heldOut.Dir()
 		text, err := gap.NewText(g.heldOut, g.settings.Context)
 		if err != nil {
-			return result, err
+			return nil, err
 		}
 		seen, unseen := gap.Unpaired(train, history, text, n, g.settings.Seed)
 		if err := compare(gap.Validation, false, seen, unseen); err != nil {
-			return result, err
+			return nil, err
 		}
 	}
 	if seen, unseen := gap.Paired(train, history, n, g.settings.Seed); seen.Windows() > 0 {
 		if err := compare(gap.Unread, true, seen, unseen); err != nil {
-			return result, err
+			return nil, err
 		}
 	}
 	if len(result.Comparisons) == 0 {
-		return result, record.Fail(record.BadData, "%s: the run has read all windows of it and has no validation text: name held-out text with --heldout", g.train.Dir())
+		return nil, record.Fail(record.BadData, "%s: the run has read all windows of it and has no validation text: name held-out text with --heldout", g.train.Dir())
 	}
 	return result, nil
-}
-
-// counter shows from time to time how many windows of a comparison have been measured.
-func (g *gapping) counter(of string, windows int) func() {
-	progress := g.streams.progress(g.request.Quiet)
-	began, said, done := time.Now(), time.Now(), 0
-	return func() {
-		done++
-		if progress != nil && (time.Since(said) > 2*time.Second || done == windows) {
-			said = time.Now()
-			fmt.Fprintf(progress, "%s: %d of %d windows, %.1fs\n", of, done, windows, time.Since(began).Seconds())
-		}
-	}
 }

@@ -3,11 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 
 	"plasticity/analyze/label"
 	"plasticity/analyze/probe"
@@ -44,28 +41,16 @@ func analyzeProbes(ctx context.Context, r request.AnalyzeProbes, s streams) erro
 	if p.settings.Model, err = trainer.Identity(r.Model); err != nil {
 		return err
 	}
-	lock, err := lockDir(out)
-	if err != nil {
-		return err
-	}
-	defer lock.Release() //nolint:errcheck // the process ends soon and the kernel lets go
-	result, unchanged, err := probe.Find(record.OS(), out, p.settings)
-	if err != nil {
-		return err
-	}
-	if !unchanged || r.Features != "" {
-		if result, err = p.measure(ctx); err != nil {
-			return err
-		}
-		if err := result.Write(record.OS(), out); err != nil {
-			return err
-		}
-	}
-	if r.JSON {
-		return reply(s, request.Analyzed{Out: out, Unchanged: unchanged, Results: result})
-	}
-	_, err = fmt.Fprintf(s.out, "%s%s\n", result.Describe(), filepath.Join(out, probe.File))
-	return err
+	return keep(s, r.JSON, out, probe.File, analysis[*probe.Result]{
+		find: func() (*probe.Result, bool, error) {
+			result, there, err := probe.Find(record.OS(), out, p.settings)
+			if there && r.Features != "" {
+				_, err = p.features(ctx)
+			}
+			return result, there, err
+		},
+		measure: func() (*probe.Result, error) { return p.measure(ctx) },
+	})
 }
 
 // embeddingWord is how a request calls the hidden states below the first layer.
@@ -99,55 +84,67 @@ type probing struct {
 	settings probe.Settings
 }
 
-// measure computes the features and fits the probes.
-func (p *probing) measure(ctx context.Context) (probe.Result, error) {
-	set := p.set
-	result := probe.Result{
-		Settings: p.settings, Data: set.Data, Synthetic: set.Synthetic, Labels: set.Labels, Train: len(set.Train), Val: len(set.Val), Test: len(set.Test),
-	}
+// featureSet is the hidden states of all texts, layer by layer.
+type featureSet struct {
+	layers []probe.Features
+	width  int // of a hidden state
+	cut    int // texts
+}
+
+// features computes the features, and writes them where that is asked for.
+func (p *probing) features(ctx context.Context) (featureSet, error) {
 	m, source, err := open(p.request.Model, p.request.Threads)
 	if err != nil {
-		return result, err
+		return featureSet{}, err
 	}
 	defer m.Close()
 	tokenizer, err := source.Tokenizer()
 	if err != nil {
-		return result, err
+		return featureSet{}, err
 	}
-	all := slices.Concat(set.Train, set.Val, set.Test)
-	texts, cut, err := tokensOf(tokenizer, all, m.Context())
+	texts, cut, err := tokensOf(tokenizer, slices.Concat(p.set.Train, p.set.Val, p.set.Test), m.Context())
 	if err != nil {
-		return result, err
+		return featureSet{}, err
 	}
-	result.Cut = cut
-	o := eval.StatesOptions{Mean: p.request.Pool == probe.Mean, Report: p.counter("hidden states of %d of %d texts, %.1fs\n", len(texts))}
+	o := eval.StatesOptions{Mean: p.request.Pool == probe.Mean, Report: p.streams.counter(p.request.Quiet, "hidden states of %d of %d texts, %.1fs\n", len(texts))}
 	for _, n := range p.settings.Layers {
 		o.Layers = append(o.Layers, n-probe.Embedding)
 	}
 	states, err := eval.States(ctx, m, texts, o)
 	if err != nil {
-		return result, err
+		return featureSet{}, err
 	}
-	problem := probe.Problem{
-		Classes: len(set.Labels), Width: m.Config().Width, Grid: p.settings.Grid, Seed: p.settings.Seed, Threads: trainer.ThreadsOr(p.request.Threads),
-		Labels: probe.Labels{Train: labelsOf(set.Train), Val: labelsOf(set.Val), Test: labelsOf(set.Test)},
-	}
-	var features []probe.Features
+	out := featureSet{width: m.Config().Width, cut: cut}
 	for _, layer := range states {
-		a, b := len(set.Train)*problem.Width, (len(set.Train)+len(set.Val))*problem.Width
-		features = append(features, probe.Features{Train: layer[:a], Val: layer[a:b], Test: layer[b:]})
+		a, b := len(p.set.Train)*out.width, (len(p.set.Train)+len(p.set.Val))*out.width
+		out.layers = append(out.layers, probe.Features{Train: layer[:a], Val: layer[a:b], Test: layer[b:]})
 	}
 	if p.request.Features != "" {
-		if err := p.keep(features, problem); err != nil {
-			return result, err
-		}
+		err = p.write(out)
 	}
-	done, report := 0, p.counter("probes of %d of %d layers, %.1fs\n", len(features))
-	if result.Layers, err = problem.Run(ctx, p.settings.Layers, features, func() { done++; report(done) }); err != nil {
-		return result, err
+	return out, err
+}
+
+// measure computes the features and fits the probes.
+func (p *probing) measure(ctx context.Context) (*probe.Result, error) {
+	features, err := p.features(ctx)
+	if err != nil {
+		return nil, err
 	}
-	result.Summary = problem.Summarise(result.Layers)
-	return result, nil
+	set := p.set
+	problem := probe.Problem{
+		Classes: len(set.Labels), Width: features.width, Grid: p.settings.Grid, Seed: p.settings.Seed, Threads: trainer.ThreadsOr(p.request.Threads),
+		Labels: p.labels(),
+	}
+	done, report := 0, p.streams.counter(p.request.Quiet, "probes of %d of %d layers, %.1fs\n", len(features.layers))
+	layers, err := problem.Run(ctx, p.settings.Layers, features.layers, func() { done++; report(done) })
+	if err != nil {
+		return nil, err
+	}
+	return &probe.Result{
+		Settings: p.settings, Data: set.Data, Synthetic: set.Synthetic, Labels: set.Labels, Train: len(set.Train), Val: len(set.Val), Test: len(set.Test),
+		Cut: features.cut, Layers: layers, Summary: problem.Summarise(layers),
+	}, nil
 }
 
 // tokensOf tokenises texts, each at most context tokens, and counts those that were cut.
@@ -166,31 +163,36 @@ func tokensOf(tokenizer *data.Tokenizer, texts []label.Text, context int) (ids [
 	return ids, cut, nil
 }
 
-func labelsOf(texts []label.Text) []int {
-	out := make([]int, len(texts))
-	for i, t := range texts {
-		out[i] = t.Label
+// labels are those of the texts.
+func (p *probing) labels() probe.Labels {
+	of := func(texts []label.Text) []int {
+		out := make([]int, len(texts))
+		for i, t := range texts {
+			out[i] = t.Label
+		}
+		return out
 	}
-	return out
+	return probe.Labels{Train: of(p.set.Train), Val: of(p.set.Val), Test: of(p.set.Test)}
 }
 
-// keep writes features and labels for other programs.
-func (p *probing) keep(features []probe.Features, problem probe.Problem) error {
+// write writes features and labels for other programs.
+func (p *probing) write(features featureSet) error {
 	var sources []safetensors.Source
 	add := func(name string, values []float32, width int) {
 		sources = append(sources, safetensors.Source{
 			Name: name, DType: safetensors.F32, Shape: []int{len(values) / width, width}, Float32: func() ([]float32, error) { return values, nil },
 		})
 	}
-	for i, f := range features {
+	for i, f := range features.layers {
 		name := "layer." + probe.LayerName(p.settings.Layers[i]) + "."
-		add(name+"train", f.Train, problem.Width)
-		add(name+"val", f.Val, problem.Width)
-		add(name+"test", f.Test, problem.Width)
+		add(name+"train", f.Train, features.width)
+		add(name+"val", f.Val, features.width)
+		add(name+"test", f.Test, features.width)
 	}
-	for name, labels := range map[string][]int{"train": problem.Labels.Train, "val": problem.Labels.Val, "test": problem.Labels.Test} {
-		values := make([]float32, len(labels))
-		for i, l := range labels {
+	labels := p.labels()
+	for name, of := range map[string][]int{"train": labels.Train, "val": labels.Val, "test": labels.Test} {
+		values := make([]float32, len(of))
+		for i, l := range of {
 			values[i] = float32(l)
 		}
 		add("labels."+name, values, 1)
@@ -200,16 +202,4 @@ func (p *probing) keep(features []probe.Features, problem probe.Problem) error {
 		return err
 	}
 	return record.WriteFileAtomic(record.OS(), p.request.Features, out.Bytes())
-}
-
-// counter shows from time to time how much is done, of how much, and for how long.
-func (p *probing) counter(format string, of int) func(done int) {
-	progress := p.streams.progress(p.request.Quiet)
-	began, said := time.Now(), time.Now()
-	return func(done int) {
-		if progress != nil && (time.Since(said) > 2*time.Second || done == of) {
-			said = time.Now()
-			fmt.Fprintf(progress, format, done, of, time.Since(began).Seconds())
-		}
-	}
 }

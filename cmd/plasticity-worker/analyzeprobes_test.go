@@ -2,9 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -204,7 +202,7 @@ func compareProbes(t *testing.T, python, features string, ours probe.Result) {
 	}
 }
 
-// speeches are the State of the Union addresses in the cache.
+// speeches are the State of the Union addresses in the cache, where tools/oracle.sh puts them.
 func speeches(t *testing.T) string {
 	t.Helper()
 	cache := os.Getenv("PLASTICITY_CACHE")
@@ -216,8 +214,8 @@ func speeches(t *testing.T) string {
 		cache = filepath.Join(home, "plasticity")
 	}
 	dir := filepath.Join(cache, "data", "sotu")
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("%s is not there: plasticity data fetch sotu", dir)
+	if _, err := os.Stat(dir); err != nil {
+		t.Fatalf("%v: plasticity data fetch sotu", err)
 	}
 	return dir
 }

@@ -30,7 +30,8 @@ the two factors (0: AAᵀ = BBᵀ).
 
 DIR is a run (its newest checkpoint, or with --all every one it has kept), a checkpoint, or a Hugging Face folder of a Llama or OLMo-2
 model, in one safetensors file or several. OUT/rank.json has the numbers with the formula beside them, OUT/rank.csv a line for each
-head. Another result in the folder is not replaced. With --json the result is one line, rank.json with "out" and "unchanged".`,
+head. Another result in the folder, such as that of the same run before it trained on, is not replaced: remove it, or name another
+folder. With --json the result is one line, rank.json with "out" and "unchanged".`,
 		Example: `  plasticity analyze rank --model runs/mine --all
   plasticity analyze rank --model hf-folder --power 2 --threshold 0.9 --normalise --out analysis`,
 		Args: noArguments,
