@@ -7,6 +7,7 @@ import (
 
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 )
 
 // tick is a mark of an axis.
@@ -141,6 +142,39 @@ func (a decayAxis) writeAlong(p *pen, f frame, decays []float64, labels []string
 	for i, show := range spread(centres, widths, first) {
 		if show {
 			p.write(s, centres[i], y, labels[i])
+		}
+	}
+}
+
+// join strokes the line through the means, in shown units; the part that leads to λ = 0, where the axis is broken, has a style of its own.
+func (a decayAxis) join(p *pen, f frame, levels []level, unit float64, style, broken draw.LineStyle) {
+	var path, toZero []vg.Point
+	for _, l := range levels {
+		if l.N == 0 {
+			continue
+		}
+		point := vg.Point{X: f.x(a.fraction(l.decay)), Y: f.y(unit * l.Mean)}
+		if l.decay == 0 {
+			toZero = append(toZero, point)
+			continue
+		}
+		path = append(path, point)
+	}
+	if len(toZero) > 0 && len(path) > 0 {
+		p.polyline(broken, f.Rectangle, append(toZero, path[0]))
+	}
+	p.polyline(style, f.Rectangle, path)
+}
+
+// interval draws the bar of an interval; an end outside of the area has no cap.
+func (p *pen) interval(f frame, low, high float64, x, half vg.Length, s draw.LineStyle) {
+	if low > f.high || high < f.low {
+		return
+	}
+	p.StrokeLine2(s, x, f.y(math.Max(low, f.low)), x, f.y(math.Min(high, f.high)))
+	for _, end := range []float64{low, high} {
+		if end >= f.low && end <= f.high {
+			p.StrokeLine2(s, x-half, f.y(end), x+half, f.y(end))
 		}
 	}
 }

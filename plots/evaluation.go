@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +43,7 @@ func readEvaluations(run *record.Run) ([]Evaluation, []record.Problem) {
 	var out []Evaluation
 	var problems []record.Problem
 	for _, e := range entries {
-		path := filepath.Join(run.Path(record.EvalDir), e.Name(), resultsFile)
+		path := run.Path(record.EvalDir, e.Name(), resultsFile)
 		text, err := record.ReadFile(record.OS(), path, maxResultsBytes)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) || err != nil && !e.IsDir():
@@ -82,19 +81,22 @@ func parseEvaluation(text []byte, task string) (out Evaluation, about bool, err 
 	if !about {
 		return out, false, nil
 	}
-	if json.Unmarshal(entry["n"], &out.Problems) != nil || json.Unmarshal(entry["samples"], &out.Samples) != nil || out.Problems < 1 || out.Samples < 0 {
+	var problems, samples *int // null is not a number, though it decodes
+	if json.Unmarshal(entry["n"], &problems) != nil || json.Unmarshal(entry["samples"], &samples) != nil ||
+		problems == nil || samples == nil || *problems < 1 || *samples < 0 {
 		return out, true, fmt.Errorf("%s: n and samples are not counts of problems and responses", clean(task, 64))
 	}
+	out.Problems, out.Samples = *problems, *samples
 	out.Scores = map[string]float64{}
 	for name, raw := range entry {
 		if scoreRank(name) < 0 {
 			continue
 		}
-		var v float64
-		if json.Unmarshal(raw, &v) != nil || !finite(v) || name != orm && (v < 0 || v > 1) {
+		var v *float64
+		if json.Unmarshal(raw, &v) != nil || v == nil || name != orm && (*v < 0 || *v > 1) {
 			return out, true, fmt.Errorf("%s: %s is %.20s: want a share from 0 to 1", clean(task, 64), clean(name, 20), raw)
 		}
-		out.Scores[name] = v
+		out.Scores[name] = *v
 	}
 	out.Settings = settingsKey(document.Configs[task], out)
 	return out, true, nil

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"plasticity/record"
 )
 
 // withRanks gives every record ranks of so many layers that fall with weight decay and, measured at so many checkpoints, over training.
@@ -65,7 +67,7 @@ func saveRanks(t *testing.T, root string, r Record) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(root, r.Folder, rankDir, rankFile)
+	path := filepath.Join(root, r.Folder, record.AnalyzeDir, rankFile)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}

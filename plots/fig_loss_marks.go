@@ -14,23 +14,7 @@ import (
 // drawSeries draws one setting: intervals, the line through the means, every seed, the means, and a cross at the top for runs
 // without a loss that counts.
 func (l lossPanel) drawSeries(p *pen, f frame, s *setting, c color.NRGBA) {
-	var path []vg.Point
-	for i := range s.levels {
-		level := &s.levels[i]
-		if level.N == 0 {
-			continue
-		}
-		point := vg.Point{X: f.x(l.axis.fraction(level.decay)), Y: f.y(level.Mean)}
-		if level.decay == 0 {
-			if next := s.neighbour(i, 1); next != nil {
-				end := vg.Point{X: f.x(l.axis.fraction(next.decay)), Y: f.y(next.Mean)}
-				p.polyline(dashed(c, widthCurve), f.Rectangle, []vg.Point{point, end})
-			}
-			continue
-		}
-		path = append(path, point)
-	}
-	p.polyline(line(c, widthMean), f.Rectangle, path)
+	l.axis.join(p, f, s.levels, 1, line(c, widthMean), dashed(c, widthCurve))
 	for i := range s.levels {
 		l.drawLevel(p, f, &s.levels[i], c)
 	}
@@ -39,8 +23,8 @@ func (l lossPanel) drawSeries(p *pen, f frame, s *setting, c color.NRGBA) {
 // drawLevel draws the marks of one weight decay.
 func (l lossPanel) drawLevel(p *pen, f frame, level *level, c color.NRGBA) {
 	x := f.x(l.axis.fraction(level.decay))
-	if level.hasInterval() && level.low() < f.high {
-		l.drawInterval(p, f, level, x, c)
+	if level.hasInterval() {
+		p.interval(f, level.low(), level.high(), x, capWidth, line(c, widthBar))
 	}
 	for _, v := range level.seeds {
 		if len(level.seeds) == 1 {
@@ -70,18 +54,6 @@ func aboveLabel(loss float64) string {
 		return strconv.FormatFloat(loss, 'e', 1, 64)
 	}
 	return strconv.FormatFloat(loss, 'f', 1, 64)
-}
-
-// drawInterval draws the bar; an end outside of the area has no cap.
-func (l lossPanel) drawInterval(p *pen, f frame, level *level, x vg.Length, c color.NRGBA) {
-	s := line(c, widthBar)
-	low, high := math.Max(level.low(), f.low), math.Min(level.high(), f.high)
-	p.StrokeLine2(s, x, f.y(low), x, f.y(high))
-	for _, end := range []float64{level.low(), level.high()} {
-		if end >= f.low && end <= f.high {
-			p.StrokeLine2(s, x-capWidth, f.y(end), x+capWidth, f.y(end))
-		}
-	}
 }
 
 // markBest rings the lowest mean and names its decay below everything drawn there; among several curves, a dotted line leads

@@ -74,38 +74,38 @@ func newLossPanel(series []*setting) lossPanel {
 	if len(series) == 1 {
 		p.title = series[0].fullTitle()
 	}
-	var decays, means, seeds, ends []float64
+	var levels []level
 	for _, s := range series {
-		for _, l := range s.levels {
-			decays = append(decays, l.decay)
-			if l.N == 0 {
-				continue
-			}
-			means = append(means, l.Mean)
-			for _, v := range l.seeds {
-				seeds = append(seeds, v.loss)
-			}
-			if l.hasInterval() {
-				ends = append(ends, l.low(), l.high())
-			}
-		}
+		levels = append(levels, s.levels...)
 	}
-	p.axis = newDecayAxis(decays)
-	p.measured = len(means) > 0
-	p.scale(means, seeds, ends)
+	p.axis = newDecayAxis(p.decays())
+	p.measured = measuredLevels(levels) > 0
+	times := 3.0
+	if len(series) > 1 {
+		times = 2
+	}
+	means, seeds, ends := spreadOf(levels, 1)
+	p.low, p.high, p.cut = fitLosses(means, seeds, ends, times)
 	if len(series) <= 3 {
 		p.tauRows = len(series)
 	}
 	return p
 }
 
-// scale fits the vertical axis.
-func (l *lossPanel) scale(means, seeds, ends []float64) {
-	times := 3.0
-	if len(l.series) > 1 {
-		times = 2
+// spreadOf lists the means, every seed and the ends of intervals, in shown units.
+func spreadOf(levels []level, unit float64) (means, seeds, ends []float64) {
+	for _, l := range levels {
+		if l.N > 0 {
+			means = append(means, unit*l.Mean)
+		}
+		for _, v := range l.seeds {
+			seeds = append(seeds, unit*v.loss)
+		}
+		if l.hasInterval() {
+			ends = append(ends, unit*l.low(), unit*l.high())
+		}
 	}
-	l.low, l.high, l.cut = fitLosses(means, seeds, ends, times)
+	return means, seeds, ends
 }
 
 // fitLosses fits a vertical axis to losses: all means and seeds, unless a few decays that damage training would flatten the rest, which are

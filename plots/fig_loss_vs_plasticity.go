@@ -23,7 +23,7 @@ func LossVsPlasticity(s *Set) Figure {
 	}
 	f := Figure{
 		Name: "loss-vs-plasticity", Title: "Validation loss of base models against results after fine-tuning",
-		Caption: tradeoffCaption(all), Notes: s.tunedNotes(drawn, false), Points: tradeoffPoints(all), Alt: tradeoffAlt(all),
+		Caption: tradeoffCaption(all), Notes: s.tunedNotes(drawn, ""), Points: tradeoffPoints(all), Alt: tradeoffAlt(all),
 	}
 	if hidden := len(s.down) - len(drawn); hidden > 0 {
 		f.Notes = append(f.Notes, plural(hidden, "further setting")+" not drawn here; report.json has them.")
@@ -395,13 +395,13 @@ func tradeoffPoints(all []*tradeoff) Table {
 		for _, p := range o.points {
 			l := level{seeds: []seedLoss{{runs: p.runs}}}
 			t.Rows = append(t.Rows, []string{
-				title, "base run", exact(p.base.decay()), p.base.seed, exact(p.loss), exact(p.after), "1", "", "", "", "", "", l.ids(), p.base.Info.ID,
+				title, "base run", plain(p.base.decay()), p.base.seed, plain(p.loss), plain(p.after), "1", "", "", "", "", "", l.ids(), p.base.Info.ID,
 			})
 		}
 		for i := range o.loss {
 			t.Rows = append(t.Rows, []string{
-				title, "mean", exact(o.loss[i].decay), "", exact(o.loss[i].Mean), exact(o.after[i].Mean), strconv.Itoa(o.loss[i].N),
-				exact(share(o.lossWins, i)), exact(share(o.afterWins, i)), exact(share(o.recommendWins, i)),
+				title, "mean", plain(o.loss[i].decay), "", plain(o.loss[i].Mean), plain(o.after[i].Mean), strconv.Itoa(o.loss[i].N),
+				plain(share(o.lossWins, i)), plain(share(o.afterWins, i)), plain(share(o.recommendWins, i)),
 				strconv.FormatBool(slices.Contains(o.front, i)), strconv.FormatBool(i == o.recommended), o.after[i].ids(), o.loss[i].ids(),
 			})
 		}

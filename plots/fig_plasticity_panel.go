@@ -1,13 +1,11 @@
 package plots
 
 import (
-	"image/color"
 	"math"
 	"strconv"
 
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 )
 
 // tunedPanel is one panel: a measure on a task, or on the average.
@@ -17,6 +15,7 @@ type tunedPanel struct {
 	decays  []float64 // of the base models
 	axis    decayAxis // shared by the panels of a setting
 	lowest  float64   // the loss-optimal decay; NaN without
+	named   []float64 // decays whose labels come first, the same in every column
 	low     float64   // of the vertical axis, in shown units
 	high    float64
 	cut     bool // some values are above high
@@ -65,22 +64,6 @@ func (t *tunedPanel) scale() {
 	} else if at > t.high && at < t.high+most*height {
 		t.high = at + 0.06*height
 	}
-}
-
-// spreadOf lists the means, every seed and the ends of intervals, in shown units.
-func spreadOf(levels []level, unit float64) (means, seeds, ends []float64) {
-	for _, l := range levels {
-		if l.N > 0 {
-			means = append(means, unit*l.Mean)
-		}
-		for _, v := range l.seeds {
-			seeds = append(seeds, unit*v.loss)
-		}
-		if l.hasInterval() {
-			ends = append(ends, unit*l.low(), unit*l.high())
-		}
-	}
-	return means, seeds, ends
 }
 
 // head names the column.
@@ -157,11 +140,7 @@ func (t tunedPanel) draw(p *pen, box vg.Rectangle, labelled bool) {
 		labels[i] = lambda(d)
 	}
 	y := f.Min.Y - tickLength
-	wanted := []float64{}
-	if at := t.best(); at >= 0 {
-		wanted = append(wanted, t.levels[at].decay)
-	}
-	t.axis.writeAlong(p, f, t.decays, labels, p.style(sizeSmall, false, p.muted, text.XCenter, text.YTop), y-2, wanted)
+	t.axis.writeAlong(p, f, t.decays, labels, p.style(sizeSmall, false, p.muted, text.XCenter, text.YTop), y-2, t.named)
 	p.write(p.style(sizeSmall, false, p.ink, text.XCenter, text.YTop), (f.Min.X+f.Max.X)/2, y-12, "weight decay λ")
 }
 
@@ -194,37 +173,15 @@ const (
 	alphaSeed = 0.45
 )
 
-// drawPath joins the means; the part that leads to λ = 0 is dashed, as the axis is broken there.
-func (t tunedPanel) drawPath(p *pen, f frame, levels []level, s draw.LineStyle) {
-	unit := t.measure.scale()
-	var path []vg.Point
-	var zero *vg.Point
-	for _, l := range levels {
-		if l.N == 0 {
-			continue
-		}
-		point := vg.Point{X: f.x(t.axis.fraction(l.decay)), Y: f.y(unit * l.Mean)}
-		if l.decay == 0 {
-			zero = &point
-			continue
-		}
-		path = append(path, point)
-	}
-	p.polyline(s, f.Rectangle, path)
-	if zero != nil && len(path) > 0 {
-		p.polyline(dotted(s.Color, s.Width), f.Rectangle, []vg.Point{*zero, path[0]})
-	}
-}
-
 // drawFixed draws the results by the fixed recipe.
 func (t tunedPanel) drawFixed(p *pen, f frame) {
 	c, unit := p.of(0), t.measure.scale()
-	t.drawPath(p, f, t.levels, line(c, widthMean))
+	t.axis.join(p, f, t.levels, unit, line(c, widthMean), dotted(c, widthMean))
 	for i := range t.levels {
 		l := &t.levels[i]
 		x := f.x(t.axis.fraction(l.decay))
 		if l.hasInterval() {
-			t.drawBar(p, f, l, x, c)
+			p.interval(f, unit*l.low(), unit*l.high(), x, smallCap, line(c, widthAxis))
 		}
 		for _, v := range l.seeds {
 			if y := unit * v.loss; len(l.seeds) > 1 && y <= f.high && y >= f.low {
@@ -252,26 +209,10 @@ func (t tunedPanel) drawFixed(p *pen, f frame) {
 	}
 }
 
-// drawBar draws an interval; an end outside of the area has no cap.
-func (t tunedPanel) drawBar(p *pen, f frame, l *level, x vg.Length, c color.NRGBA) {
-	unit, s := t.measure.scale(), line(c, widthAxis)
-	low, high := math.Max(unit*l.low(), f.low), math.Min(unit*l.high(), f.high)
-	if low > high {
-		return
-	}
-	p.StrokeLine2(s, x, f.y(low), x, f.y(high))
-	for _, end := range []float64{unit * l.low(), unit * l.high()} {
-		if end >= f.low && end <= f.high {
-			p.StrokeLine2(s, x-smallCap, f.y(end), x+smallCap, f.y(end))
-		}
-	}
-}
-
 // drawTuned draws the means by the best recipe for each base model and task.
 func (t tunedPanel) drawTuned(p *pen, f frame) {
 	c, unit := p.of(1), t.measure.scale()
-	s := dashed(c, widthCurve)
-	t.drawPath(p, f, t.tuned.levels, s)
+	t.axis.join(p, f, t.tuned.levels, unit, dashed(c, widthCurve), dotted(c, widthCurve))
 	for _, l := range t.tuned.levels {
 		if at := unit * l.Mean; l.N > 0 && at <= f.high && at >= f.low {
 			x, y := f.x(t.axis.fraction(l.decay)), f.y(at)

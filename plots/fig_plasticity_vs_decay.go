@@ -37,7 +37,7 @@ func PlasticityVsDecay(s *Set) Figure {
 	}
 	f := Figure{
 		Name: "plasticity-vs-decay", Title: "Results after fine-tuning against the weight decay of pretraining",
-		Caption: tunedCaption(s, drawn, groups, measures), Notes: s.tunedNotes(drawn, true), Points: tunedPoints(groups), Alt: tunedAlt(drawn),
+		Caption: tunedCaption(s, drawn, groups, measures), Notes: s.tunedNotes(drawn, " (× on the figure, where base run and recipe are drawn)"), Points: tunedPoints(groups), Alt: tunedAlt(drawn),
 	}
 	if hidden := len(s.down) - len(drawn); hidden > 0 {
 		f.Notes = append(f.Notes, plural(hidden, "further setting")+" not drawn here; the table has them.")
@@ -95,6 +95,7 @@ func newTunedGroup(d *downstream, measures []measure) tunedGroup {
 		decays = append(decays, l.decay)
 	}
 	g.axis = newDecayAxis(decays)
+	named := d.notable()
 	var columns []int
 	if len(d.tasks) > 1 {
 		columns = append(columns, -1)
@@ -115,7 +116,9 @@ func newTunedGroup(d *downstream, measures []measure) tunedGroup {
 			}
 			var row []tunedPanel
 			for _, task := range line {
-				row = append(row, newTunedPanel(d, task, m, g.axis, decays))
+				panel := newTunedPanel(d, task, m, g.axis, decays)
+				panel.named = named
+				row = append(row, panel)
 			}
 			rows = append(rows, row)
 		}
@@ -124,6 +127,19 @@ func newTunedGroup(d *downstream, measures []measure) tunedGroup {
 		}
 	}
 	return g
+}
+
+// notable lists the decays that a reader looks for on an axis: the best on the average, and the loss-optimal one.
+func (d *downstream) notable() []float64 {
+	var out []float64
+	average := d.results(-1, measure{name: responseLoss}, d.fixed)
+	if at := average.best(); at >= 0 {
+		out = append(out, average.levels[at].decay)
+	}
+	if l := d.lossOptimal(); l != nil {
+		out = append(out, l.decay)
+	}
+	return out
 }
 
 // Lengths of this figure.

@@ -202,23 +202,10 @@ func (r rankPanel) draw(p *pen, box vg.Rectangle) {
 
 // drawThin draws one of many layers: a line with dots, dashed to λ = 0.
 func (r rankPanel) drawThin(p *pen, f frame, layer *setting, c color.NRGBA) {
-	var path []vg.Point
-	var dashes []vg.Point
+	r.axis.join(p, f, layer.levels, 1, line(c, widthAxis), dashed(c, widthAxis))
 	for _, l := range layer.levels {
-		if l.N == 0 {
-			continue
+		if l.N > 0 {
+			p.dot(f.x(r.axis.fraction(l.decay)), f.y(l.Mean), radiusEval, c)
 		}
-		point := vg.Point{X: f.x(r.axis.fraction(l.decay)), Y: f.y(l.Mean)}
-		p.dot(point.X, point.Y, radiusEval, c)
-		if len(dashes) < 2 {
-			dashes = append(dashes, point)
-		}
-		if l.decay > 0 {
-			path = append(path, point)
-		}
-	}
-	p.polyline(line(c, widthAxis), f.Rectangle, path)
-	if layer.levels[0].decay == 0 && layer.levels[0].N > 0 {
-		p.polyline(dashed(c, widthAxis), f.Rectangle, dashes)
 	}
 }

@@ -269,7 +269,7 @@ func curveAlt(rows []curveRow) string {
 
 // curveNotes says what is missing or doubtful.
 func curveNotes(s *Set, settings []*setting, rows []curveRow, others int) []string {
-	notes := runNotes(s, settings)
+	notes := runNotes(s, settings, crossed)
 	if hidden := len(settings) - len(rows); hidden > 0 {
 		notes = append(notes, plural(hidden, "further setting")+" not drawn here; the table has them.")
 	}

@@ -46,20 +46,26 @@ func (s *Set) Findings() []Finding {
 }
 
 // best returns the index of the level with the lowest mean, or −1.
-func (s *setting) best() int {
+func (s *setting) best() int { return bestLevel(s.levels, measure{}) }
+
+// measured counts the levels that have a loss.
+func (s *setting) measured() int { return measuredLevels(s.levels) }
+
+// bestLevel returns the index of the level with the best mean, the first of equal ones, or −1.
+func bestLevel(levels []level, m measure) int {
 	at := -1
-	for i, l := range s.levels {
-		if l.N > 0 && (at < 0 || l.Mean < s.levels[at].Mean) {
+	for i, l := range levels {
+		if l.N > 0 && (at < 0 || m.better(l.Mean, levels[at].Mean)) {
 			at = i
 		}
 	}
 	return at
 }
 
-// measured counts the levels that have a loss.
-func (s *setting) measured() int {
+// measuredLevels counts the levels that have a value.
+func measuredLevels(levels []level) int {
 	n := 0
-	for _, l := range s.levels {
+	for _, l := range levels {
 		if l.N > 0 {
 			n++
 		}
@@ -182,7 +188,7 @@ func (s *setting) againstNeighbours(at int) string {
 			continue
 		}
 		d := difference(l, best)
-		text := fmt.Sprintf("λ = %s (%s)", lambda(l.decay), differenceInWords(d))
+		text := fmt.Sprintf("λ = %s (%s)", lambda(l.decay), differenceInWords(d, nats))
 		if d.excludesZero() {
 			told = append(told, text)
 		} else {
@@ -199,15 +205,15 @@ func (s *setting) againstNeighbours(at int) string {
 	}
 }
 
-// differenceInWords is "+0.0040, interval 0.0021 to 0.0059".
-func differenceInWords(d estimate) string {
+// differenceInWords is "+0.0040, interval 0.0021 to 0.0059" of numbers as show writes them.
+func differenceInWords(d estimate, show func(float64) string) string {
 	switch {
 	case d.N == 0:
 		return "no seed in common"
 	case !d.hasInterval():
-		return plus(d.Mean) + nats(d.Mean) + ", one seed"
+		return plus(d.Mean) + show(d.Mean) + ", one seed"
 	}
-	return fmt.Sprintf("%s%s, interval %s to %s", plus(d.Mean), nats(d.Mean), nats(d.low()), nats(d.high()))
+	return fmt.Sprintf("%s%s, interval %s to %s", plus(d.Mean), show(d.Mean), strings.TrimSuffix(show(d.low()), pointsUnit), show(d.high()))
 }
 
 // plus is the sign of a positive difference.
@@ -235,7 +241,7 @@ func (s *setting) againstDefault(f *Finding) string {
 		return ""
 	}
 	d := difference(larger, base)
-	shown := differenceInWords(d)
+	shown := differenceInWords(d, nats)
 	switch {
 	case !d.excludesZero():
 		f.Larger = Undecidable

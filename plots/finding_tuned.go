@@ -275,7 +275,11 @@ func (s *Set) downstreamHeadline(main *setting) string {
 	case Undecidable:
 		text += fmt.Sprintf(" Whether it is better than the loss-optimal λ = %s is not decidable from these runs.", lambda(float64(c.Than)))
 	case No:
-		text += " That is the loss-optimal decay, too."
+		if c.Than == f.Best {
+			text += " That is the loss-optimal decay, too."
+			break
+		}
+		text += fmt.Sprintf(" In the seeds that both have, the loss-optimal λ = %s is better: %s.", lambda(float64(c.Than)), r.difference(difference(best, r.at(float64(c.Than)))))
 	case NotAsked:
 	}
 	return text

@@ -101,11 +101,7 @@ func newPage(o ReportOptions, s *Set) *page {
 			p.Faults = append(p.Faults, m.name()+" "+m.fault)
 		}
 	}
-	for _, r := range s.tuned {
-		if !r.counts() {
-			p.Faults = append(p.Faults, r.name()+" "+r.fault)
-		}
-	}
+	p.Faults = append(p.Faults, s.tunedFaults()...)
 	return p
 }
 
@@ -145,7 +141,8 @@ func measured(s *Set) string {
 		listed(models), data, plural(len(decays), "weight decay"), plural(len(seeds), "seed"), counted, plural(all, "run")) + tunedMeasured(s)
 }
 
-// headline is the main finding: that of the setting with the most measured runs, among those that were fine-tuned if some were, and what fine-tuning its models showed.
+// headline is the main finding: that of the setting with the most measured runs, among those that were fine-tuned if some were, and what
+// fine-tuning its models showed.
 func (s *Set) headline() string {
 	settings, _ := ofPretraining(s)
 	runs := func(g *setting) int {
@@ -217,7 +214,7 @@ func lossRows(s *Set) []pageSetting {
 				row.Wins = fmt.Sprintf("%d of %d", wins[i], seeds)
 			}
 			if l.N > 0 && i != best {
-				row.Difference = differenceInWords(difference(l, &g.levels[best]))
+				row.Difference = differenceInWords(difference(l, &g.levels[best]), nats)
 			}
 			t.Rows = append(t.Rows, row)
 		}

@@ -140,11 +140,9 @@ func (g *rankGroup) show(v float64) string {
 
 // differenceInWords is "−3.83, interval −5.10 to −2.56, paired by 3 seeds".
 func (g *rankGroup) differenceInWords(d estimate) string {
-	switch {
-	case d.N == 0:
-		return "no seed in common"
-	case !d.hasInterval():
-		return plus(d.Mean) + g.show(d.Mean) + ", one seed"
+	text := differenceInWords(d, g.show)
+	if d.hasInterval() {
+		text += ", paired by " + plural(d.N, "seed")
 	}
-	return fmt.Sprintf("%s%s, interval %s to %s, paired by %s", plus(d.Mean), g.show(d.Mean), g.show(d.low()), g.show(d.high()), plural(d.N, "seed"))
+	return text
 }

@@ -216,10 +216,10 @@ func TestReport_RanksOnDisk(t *testing.T) {
 	for _, r := range records {
 		saveRanks(t, root, r)
 	}
-	broken := filepath.Join(root, records[0].Folder, rankDir, rankFile)
+	broken := filepath.Join(root, records[0].Folder, record.AnalyzeDir, rankFile)
 	writeFile(t, broken, `{"schema":1,"model":{"run":"<script>"}}`)
 	result, dir := report("with")
-	if len(result.Problems) != 1 || result.Problems[0].Path != fmt.Sprintf("%s/%s/%s", records[0].Folder, rankDir, rankFile) {
+	if len(result.Problems) != 1 || result.Problems[0].Path != fmt.Sprintf("%s/%s/%s", records[0].Folder, record.AnalyzeDir, rankFile) {
 		t.Errorf("problems %v", result.Problems)
 	}
 	if len(result.Ranks) != 2 || result.Ranks[0].Falls != Undecidable || result.Ranks[0].Seeds != 1 {
@@ -253,7 +253,7 @@ func TestReadRanks_TooLargeIsAProblem(t *testing.T) {
 	root := t.TempDir()
 	r := small().records(1)[0]
 	save(t, root, r)
-	path := filepath.Join(root, r.Folder, rankDir, rankFile)
+	path := filepath.Join(root, r.Folder, record.AnalyzeDir, rankFile)
 	writeFile(t, path, "")
 	if err := os.Truncate(path, maxRankBytes+1); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	rankDir      = "analyze" // of a run
 	rankFile     = "rank.json"
 	rankSchema   = 1
 	maxRankBytes = 64 << 20
@@ -94,7 +93,7 @@ type rankDocumentProduct struct {
 
 // readRanks reads rank.json of a run; nil when there is none. What is damaged is a problem.
 func readRanks(run *record.Run) (*Ranks, []record.Problem) {
-	path := run.Path(rankDir) + "/" + rankFile
+	path := run.Path(record.AnalyzeDir, rankFile)
 	text, err := record.ReadFile(record.OS(), path, maxRankBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

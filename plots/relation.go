@@ -1,6 +1,7 @@
 package plots
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -25,16 +26,7 @@ func ranks(values []float64) []float64 {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortFunc(order, func(a, b int) int {
-		switch {
-		case values[a] < values[b]:
-			return -1
-		case values[a] > values[b]:
-			return 1
-		default:
-			return a - b
-		}
-	})
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
 	out := make([]float64, len(values))
 	for from := 0; from < len(order); {
 		to := from + 1
@@ -160,8 +152,8 @@ func bootstrapBest(rows [][]float64, m measure, rounds int) []int {
 	return wins
 }
 
-// recommend returns the row to recommend: the best downstream of those whose loss is within lossTolerance of the best loss, of equal ones that of lower loss. No other row
-// is better in both, so it is on the Pareto front.
+// recommend returns the row to recommend: the best downstream of those whose loss is within lossTolerance of the best loss, of equal ones
+// that of lower loss. No other row is better in both, so it is on the Pareto front.
 func recommend(loss, down []float64, m measure) int {
 	lowest := slices.Min(loss)
 	at := -1
@@ -203,12 +195,7 @@ func paretoFront(loss, down []float64, m measure) []int {
 			out = append(out, i)
 		}
 	}
-	slices.SortFunc(out, func(a, b int) int {
-		if loss[a] < loss[b] {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b int) int { return cmp.Compare(loss[a], loss[b]) })
 	return out
 }
 

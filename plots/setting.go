@@ -181,13 +181,20 @@ func (s *setting) sortIntoLevels() {
 	for i := range s.levels {
 		l := &s.levels[i]
 		slices.SortFunc(l.seeds, func(a, b seedLoss) int { return cmp.Compare(a.seed, b.seed) })
-		values := make([]float64, len(l.seeds))
-		for j, v := range l.seeds {
-			values[j] = v.loss
-		}
-		l.estimate = estimateMean(values)
+		l.estimate = estimateSeeds(l.seeds)
 	}
 }
+
+// lossesOf lists the losses of seeds.
+func lossesOf(seeds []seedLoss) []float64 {
+	out := make([]float64, len(seeds))
+	for i, v := range seeds {
+		out[i] = v.loss
+	}
+	return out
+}
+
+func estimateSeeds(seeds []seedLoss) estimate { return estimateMean(lossesOf(seeds)) }
 
 // add puts a run into the level.
 func (l *level) add(m *member) {

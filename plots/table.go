@@ -228,11 +228,7 @@ func (l *level) bootstrap() (low, high float64) {
 	if l.N < fewest {
 		return math.NaN(), math.NaN()
 	}
-	values := make([]float64, len(l.seeds))
-	for i, v := range l.seeds {
-		values[i] = v.loss
-	}
-	return bootstrapMean(values, rounds)
+	return bootstrapMean(lossesOf(l.seeds), rounds)
 }
 
 // above says where a mark is that does not fit on the axis.

@@ -1,7 +1,6 @@
 package plots
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -144,20 +143,20 @@ func pointRows(g tunedGroup, r *results, recipe string, high float64) [][]string
 	add := func(mark, decay, seed string, e estimate, seeds []seedLoss, note string) {
 		l := level{seeds: seeds}
 		out = append(out, []string{
-			g.title, task, r.name, recipe, mark, decay, seed, exact(e.Mean), exact(e.low()), exact(e.high()), strconv.Itoa(e.N), l.ids(), baseIDs(seeds), note,
+			g.title, task, r.name, recipe, mark, decay, seed, plain(e.Mean), plain(e.low()), plain(e.high()), strconv.Itoa(e.N), l.ids(), baseIDs(seeds), note,
 		})
 	}
 	one := func(v float64) estimate { return estimateMean([]float64{v}) }
 	for i := range r.levels {
 		l := &r.levels[i]
 		for _, v := range l.seeds {
-			add("seed", exact(l.decay), strconv.FormatInt(v.seed, 10), one(v.loss), []seedLoss{v}, above(r.measure.scale()*v.loss, high))
+			add("seed", plain(l.decay), strconv.FormatInt(v.seed, 10), one(v.loss), []seedLoss{v}, above(r.measure.scale()*v.loss, high))
 		}
 		if l.N > 0 {
-			add("mean", exact(l.decay), "", l.estimate, l.seeds, above(r.measure.scale()*l.Mean, high))
+			add("mean", plain(l.decay), "", l.estimate, l.seeds, above(r.measure.scale()*l.Mean, high))
 		}
 		for _, m := range l.faulty {
-			add("cross", exact(l.decay), m.seed, estimate{Mean: math.NaN(), Half: math.NaN()}, []seedLoss{{runs: []*member{m}}}, m.fault)
+			add("cross", plain(l.decay), m.seed, estimate{Mean: math.NaN(), Half: math.NaN()}, []seedLoss{{runs: []*member{m}}}, m.fault)
 		}
 	}
 	for _, v := range r.fresh.seeds {
@@ -167,12 +166,4 @@ func pointRows(g tunedGroup, r *results, recipe string, high float64) [][]string
 		add("never pretrained", "", "", r.fresh.estimate, r.fresh.seeds, "")
 	}
 	return out
-}
-
-// exact writes a number with all its digits; empty for NaN.
-func exact(v float64) string {
-	if math.IsNaN(v) {
-		return ""
-	}
-	return fmt.Sprint(v)
 }

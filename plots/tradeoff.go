@@ -1,6 +1,7 @@
 package plots
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -121,16 +122,7 @@ func equalLossPairs(loss, after []level) []lossPair {
 			out = append(out, p)
 		}
 	}
-	slices.SortStableFunc(out, func(p, q lossPair) int {
-		switch {
-		case p.after.Mean < q.after.Mean:
-			return -1
-		case p.after.Mean > q.after.Mean:
-			return 1
-		default:
-			return 0
-		}
-	})
+	slices.SortStableFunc(out, func(p, q lossPair) int { return cmp.Compare(p.after.Mean, q.after.Mean) })
 	return out
 }
 

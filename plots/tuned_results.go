@@ -89,18 +89,13 @@ func (m measure) better(a, b float64) bool {
 }
 
 // difference puts a paired difference into words: "−0.0930, interval −0.1210 to −0.0650".
-func (m measure) difference(d estimate) string {
-	switch {
-	case d.N == 0:
-		return "no seed in common"
-	case !d.hasInterval():
-		return plus(d.Mean) + m.points(d.Mean) + ", one seed"
-	}
-	return fmt.Sprintf("%s%s, interval %s to %s", plus(d.Mean), m.points(d.Mean), strings.TrimSuffix(m.points(d.low()), " points"), m.points(d.high()))
-}
+func (m measure) difference(d estimate) string { return differenceInWords(d, m.points) }
+
+// pointsUnit is that of differences of shares.
+const pointsUnit = " points"
 
 // points writes a difference: one of shares in percentage points.
-func (m measure) points(v float64) string { return strings.Replace(m.show(v), " %", " points", 1) }
+func (m measure) points(v float64) string { return strings.Replace(m.show(v), " %", pointsUnit, 1) }
 
 // measures lists what the runs of the set were measured by: response loss first, then scores in the order they are shown.
 func (s *Set) measures() []measure {
@@ -295,18 +290,10 @@ func (d *downstream) tasksWith(m measure) []taskKind {
 }
 
 // best returns the index of the best level, or −1.
-func (r *results) best() int {
-	at := -1
-	for i, l := range r.levels {
-		if l.N > 0 && (at < 0 || r.better(l.Mean, r.levels[at].Mean)) {
-			at = i
-		}
-	}
-	return at
-}
+func (r *results) best() int { return bestLevel(r.levels, r.measure) }
 
 // measured counts the levels that have a value.
-func (r *results) measured() int { return (&setting{levels: r.levels}).measured() }
+func (r *results) measured() int { return measuredLevels(r.levels) }
 
 // at returns the level of a weight decay that has a value, or nil.
 func (r *results) at(decay float64) *level {
@@ -336,14 +323,6 @@ func (r *results) theTitle() string {
 		return "the " + r.title()
 	}
 	return r.title()
-}
-
-func estimateSeeds(seeds []seedLoss) estimate {
-	values := make([]float64, len(seeds))
-	for i, v := range seeds {
-		values[i] = v.loss
-	}
-	return estimateMean(values)
 }
 
 func mean(values []float64) float64 {

@@ -98,6 +98,37 @@ func TestResults_ByHand(t *testing.T) {
 	near(t, "interval of −0.75 and −0.7", float64(f.LossOptimal.Low), -0.725-12.7062047*0.025, 1e-6)
 }
 
+func TestHeadline_LossOptimalIsBetterInPairs(t *testing.T) {
+	t.Parallel()
+	m := small()
+	m.losses = []fakeLevel{{0.1, 2.5}, {1, 2.6}}
+	bases := m.records(3)
+	f := tuning()
+	out := slices.Clone(bases)
+	for i, b := range bases { // seeds 1 to 3 of decay 0.1, then of decay 1; the third of 0.1 is missing, so 1 has the lower mean
+		if i != 2 {
+			out = append(out, f.record(&b, b.Info, b.Info.Seed, "a", 1e-3, []float64{1, 1.01, 0, 1.1, 1.12, 0.3}[i], true))
+		}
+	}
+	headline := NewSet(out, nil).headline()
+	if !strings.Contains(headline, "After fine-tuning, λ = 1 has") || !strings.Contains(headline, "the loss-optimal λ = 0.1 is better: +0.1050") {
+		t.Errorf("headline %q", headline)
+	}
+}
+
+// The labels of an axis are those of the others beside it.
+func TestPlasticityVsDecay_ColumnsNameTheSameDecays(t *testing.T) {
+	t.Parallel()
+	s := tunedSet(2, tuning(), nil)
+	for _, rows := range newTunedGroup(s.down[0], s.drawnMeasures()).lines {
+		for _, panel := range slices.Concat(rows...) {
+			if !slices.Equal(panel.named, []float64{1, 0.3}) {
+				t.Errorf("%s, %s: %v come first", panel.title(), panel.name, panel.named)
+			}
+		}
+	}
+}
+
 func TestResults_AverageNeedsEveryTask(t *testing.T) {
 	t.Parallel()
 	records := twoByTwo()
@@ -219,6 +250,7 @@ func TestParseEvaluation_AsMetricWritesIt(t *testing.T) {
 	for _, bad := range []string{
 		"", "{", "[]", "null", `{"results":1}`, `{"results":{"arithmetic":{}}}`, `{"results":{"arithmetic":{"n":5,"samples":4,"greedy":1.5}}}`,
 		`{"results":{"arithmetic":{"n":5,"samples":4,"greedy":"NaN"}}}`, `{"results":{"arithmetic":{"n":-1,"samples":4}}}`,
+		`{"results":{"arithmetic":{"n":5,"samples":4,"greedy":null}}}`, `{"results":{"arithmetic":{"n":5,"samples":null,"greedy":1}}}`,
 	} {
 		if _, _, err := parseEvaluation([]byte(bad), "arithmetic"); err == nil {
 			t.Errorf("%q was taken", bad)

@@ -183,15 +183,18 @@ func lossAlt(settings []*setting) string {
 
 // lossNotes says what is missing or doubtful.
 func lossNotes(s *Set, settings []*setting, others int) []string {
-	notes := append(runNotes(s, settings), seedNotes(settings)...)
+	notes := append(runNotes(s, settings, crossed), seedNotes(settings)...)
 	if others > 0 {
 		notes = append(notes, plural(others, "run")+" of another kind than pretraining not drawn here.")
 	}
 	return notes
 }
 
-// runNotes is what every figure says about its runs.
-func runNotes(s *Set, settings []*setting) []string {
+// crossed says that runs which do not count are marked.
+const crossed = " (× on the figure)"
+
+// runNotes is what every figure says about its runs; marked is crossed, or empty.
+func runNotes(s *Set, settings []*setting, marked string) []string {
 	var faults, schemas, data, val []string
 	all, doubled := 0, 0
 	for _, g := range settings {
@@ -212,13 +215,7 @@ func runNotes(s *Set, settings []*setting) []string {
 	}
 	var notes []string
 	if len(faults) > 0 {
-		const most = 3
-		text := fmt.Sprintf("%d of %s not in the means (× on the figure): ", len(faults), plural(all, "run"))
-		text += strings.Join(faults[:min(len(faults), most)], "; ")
-		if extra := len(faults) - most; extra > 0 {
-			text += fmt.Sprintf("; and %d more", extra)
-		}
-		notes = append(notes, text+".")
+		notes = append(notes, faultNote(faults, plural(all, "run"), marked))
 	}
 	if doubled > 0 {
 		notes = append(notes, fmt.Sprintf("%s share setting, decay and seed with another one: averaged, counted once.", plural(doubled, "run")))
@@ -233,6 +230,16 @@ func runNotes(s *Set, settings []*setting) []string {
 		notes = append(notes, plural(n, "problem")+" while reading records; the report lists them.")
 	}
 	return notes
+}
+
+// faultNote says which of the runs do not count, the first few of them.
+func faultNote(faults []string, of, marked string) string {
+	const most = 3
+	text := fmt.Sprintf("%d of %s not in the means%s: %s", len(faults), of, marked, strings.Join(faults[:min(len(faults), most)], "; "))
+	if extra := len(faults) - most; extra > 0 {
+		text += fmt.Sprintf("; and %d more", extra)
+	}
+	return text + "."
 }
 
 // seedNotes warns where seeds are too few for an interval, or for a narrow one.

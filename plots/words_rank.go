@@ -84,14 +84,11 @@ func decayMarks(drawn []*rankGroup) []string {
 // rankNotes says what is missing or doubtful.
 func rankNotes(s *Set, groups []*rankGroup, hidden int, training bool) []string {
 	settings := settingsOf(groups)
-	notes := runNotes(s, settings)
-	if training {
-		for i := range notes { // curves have no place for a cross
-			notes[i] = strings.Replace(notes[i], " (× on the figure)", "", 1)
-		}
-		notes = append(notes, seedNotes(rankEnds(groups))...)
+	var notes []string
+	if training { // curves have no place for a cross
+		notes = append(runNotes(s, settings, ""), seedNotes(rankEnds(groups))...)
 	} else {
-		notes = append(notes, seedNotes(rankAverages(groups))...)
+		notes = append(runNotes(s, settings, crossed), seedNotes(rankAverages(groups))...)
 	}
 	all, without := 0, 0
 	var older []string

@@ -100,11 +100,11 @@ func tunedProvenance(drawn []*downstream) []string {
 	}
 }
 
-// tunedNotes says what is missing or doubtful in a figure of fine-tuned runs; crossed tells whether it marks failed ones.
-func (s *Set) tunedNotes(drawn []*downstream, crossed bool) []string {
+// tunedNotes says what is missing or doubtful in a figure of fine-tuned runs; marked says which of those that do not count it marks.
+func (s *Set) tunedNotes(drawn []*downstream, marked string) []string {
 	var notes []string
-	if text := s.tunedFaults(crossed); text != "" {
-		notes = append(notes, text)
+	if faults := s.tunedFaults(); len(faults) > 0 {
+		notes = append(notes, faultNote(faults, plural(len(s.tuned), "fine-tuned run"), marked))
 	}
 	loose := 0
 	for _, r := range s.tuned {
@@ -133,26 +133,14 @@ func (s *Set) tunedNotes(drawn []*downstream, crossed bool) []string {
 }
 
 // tunedFaults lists fine-tuned runs that do not count.
-func (s *Set) tunedFaults(crossed bool) string {
+func (s *Set) tunedFaults() []string {
 	var faults []string
 	for _, r := range s.tuned {
 		if !r.counts() {
 			faults = append(faults, r.name()+" "+r.fault)
 		}
 	}
-	if len(faults) == 0 {
-		return ""
-	}
-	const most = 3
-	text := fmt.Sprintf("%d of %s not in the means", len(faults), plural(len(s.tuned), "fine-tuned run"))
-	if crossed {
-		text += " (× on the figure)"
-	}
-	text += ": " + strings.Join(faults[:min(len(faults), most)], "; ")
-	if extra := len(faults) - most; extra > 0 {
-		text += fmt.Sprintf("; and %d more", extra)
-	}
-	return text + "."
+	return faults
 }
 
 // gapNotes says which base models and never-pretrained ones are missing.
