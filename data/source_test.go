@@ -333,7 +333,7 @@ func TestReadParquet_Hostile(t *testing.T) {
 	}{
 		"empty":          {nil, "only 0 bytes"},
 		"cut off":        {good[:len(good)-3], "PAR1"},
-		"other magic":    {append([]byte("XXXX"), good[4:]...), "magic"},
+		"other magic":    {append([]byte("RAP1"), good[4:]...), "magic"},
 		"no column":      {noText, `no column "text"`},
 		"column numbers": {n.Bytes(), `no column "text"`},
 		"big footer":     {bigFooter, "metadata claim"},

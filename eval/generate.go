@@ -91,10 +91,7 @@ func (g *Generator) Fallback() string { return g.fallback }
 
 // sequences makes slots with room for capacity tokens each.
 func (g *Generator) sequences(slots, capacity int) (sequences, error) {
-	if g.engine == nil {
-		return newReferenceSequences(g.model, slots), nil
-	}
-	return newEngineSequences(g.engine, g.model, slots, capacity)
+	return newSequences(g.engine, g.model, slots, capacity)
 }
 
 // batch is how many samples are continued at once, with room for capacity tokens each.
@@ -220,7 +217,7 @@ func (r *generating) all(ctx context.Context, longest int) ([][]Generation, erro
 	context := r.g.model.Config().Context
 	capacity := max(longest, min(r.o.MaxTokens, context))
 	samples := min(max(r.g.batch(capacity), r.o.Samples), len(r.prompts)*r.o.Samples)
-	prompts := samples / max(r.o.Samples, 1)
+	prompts := samples / r.o.Samples
 	samples = prompts * r.o.Samples
 	if prompts == 0 {
 		return r.out, nil

@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode"
 
 	"plasticity/data/task"
 	"plasticity/record"
@@ -37,7 +36,7 @@ const (
 //     left off at the beginning. A continuation longer than that is refused, as is one without a token.
 //   - Probabilities are over the model's whole vocabulary.
 //
-// Errors are record.Failures.
+// Errors are record.Failures, or the context's.
 func (g *Generator) LogLikelihoods(ctx context.Context, groups [][]task.Pair, each func(group int, l []Likelihood) error) error {
 	encoded := make([][]scored, len(groups))
 	slots, longest := 1, 1
@@ -106,7 +105,7 @@ func (g *Generator) encodePair(p task.Pair) (scored, error) {
 		}
 	} else {
 		// A context of white space alone goes to the continuation as a whole, and nothing is left to begin with.
-		text := strings.TrimRightFunc(p.Context, isSpace)
+		text := strings.TrimRightFunc(p.Context, task.IsSpace)
 		head = encode(text)
 		target = encode(p.Context + p.Continuation)
 		target = target[min(len(head), len(target)):]
@@ -125,9 +124,6 @@ func (g *Generator) encodePair(p task.Pair) (scored, error) {
 	cut := max(0, len(all)-limit)
 	return scored{Likelihood: Likelihood{Cut: cut}, ids: all[cut:], target: target}, nil
 }
-
-// isSpace reports whether Python's str.rstrip takes a character for white space.
-func isSpace(r rune) bool { return unicode.IsSpace(r) || (r >= 0x1c && r <= 0x1f) }
 
 // scoring is one call of LogLikelihoods.
 type scoring struct {

@@ -8,7 +8,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -88,10 +87,7 @@ func docs(seed uint64, n int) map[string][]map[string]any {
 // Log-likelihoods, greedy flags and right answers are those of an independent scorer with transformers, from the same files on, in both
 // families and for every layout; many contexts are longer than the model's.
 func TestLogLikelihoods_Oracle(t *testing.T) {
-	python := os.Getenv("PLASTICITY_ORACLE")
-	if python == "" {
-		t.Skip("needs transformers: make oracle")
-	}
+	oracle(t)
 	for i, family := range []string{config.Llama2, config.OLMo2} {
 		_, _, tokenizer := small(t, family)
 		m, err := model.New(config.Model{
@@ -124,10 +120,11 @@ func TestLogLikelihoods_Oracle(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		want := askChoices(t, python, spec)
+		var answer struct{ Tests map[string][]choiceScores }
+		ask(t, "choice_parity.py", spec, &answer)
 		for name, g := range generators(t, m, tokenizer) {
 			for test, file := range spec.Tests {
-				compareChoices(t, family+", "+name+", "+test, g, test, file, want[test])
+				compareChoices(t, family+", "+name+", "+test, g, test, file, answer.Tests[test])
 			}
 		}
 	}
@@ -175,29 +172,4 @@ func compareChoices(t *testing.T, what string, g *Generator, test, file string, 
 		}
 	}
 	t.Logf("%s: %d problems, largest difference %.1e, %d contexts cut, %d right", what, len(want), worst, cut, right)
-}
-
-func askChoices(t *testing.T, python string, spec choiceSpec) map[string][]choiceScores {
-	t.Helper()
-	in, out := filepath.Join(t.TempDir(), "spec.json"), filepath.Join(t.TempDir(), "out.json")
-	text, err := json.Marshal(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(in, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if said, err := exec.Command(python, filepath.Join("..", "oracle", "choice_parity.py"), in, out).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, said)
-	}
-	if text, err = os.ReadFile(out); err != nil {
-		t.Fatal(err)
-	}
-	var answer struct {
-		Tests map[string][]choiceScores `json:"tests"`
-	}
-	if err := json.Unmarshal(text, &answer); err != nil {
-		t.Fatal(err)
-	}
-	return answer.Tests
 }

@@ -2,11 +2,8 @@ package eval
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -20,31 +17,6 @@ type rewardSpec struct {
 	Dir   string         `json:"dir"`
 	Texts [][]int32      `json:"texts"`
 	Make  map[string]any `json:"make,omitempty"`
-}
-
-func askRewards(t *testing.T, python string, spec rewardSpec) []float64 {
-	t.Helper()
-	in, out := filepath.Join(t.TempDir(), "spec.json"), filepath.Join(t.TempDir(), "out.json")
-	text, err := json.Marshal(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(in, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if said, err := exec.Command(python, filepath.Join("..", "oracle", "reward_parity.py"), in, out).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, said)
-	}
-	if text, err = os.ReadFile(out); err != nil {
-		t.Fatal(err)
-	}
-	var answer struct {
-		Logits []float64 `json:"logits"`
-	}
-	if err := json.Unmarshal(text, &answer); err != nil {
-		t.Fatal(err)
-	}
-	return answer.Logits
 }
 
 // texts are token ids of lengths from 1 to longest; none is the token that fills up, but one text ends with it and one has nothing else.
@@ -66,17 +38,14 @@ func texts(n, longest, vocab int, pad int32) [][]int32 {
 // The rewards are transformers', of a folder that transformers wrote and of one that we wrote, whether key heads are grouped or not,
 // with texts longer than the context.
 func TestRewarder_OracleRewards(t *testing.T) {
-	python := os.Getenv("PLASTICITY_ORACLE")
-	if python == "" {
-		t.Skip("needs transformers: make oracle")
-	}
+	oracle(t)
 	const context, longest, pad = 40, 70, 2
 	for name, kvHeads := range map[string]int{"grouped": 2, "not grouped": 6} {
 		spec := rewardSpec{Dir: filepath.Join(t.TempDir(), "hf"), Texts: texts(17, longest, 250, pad), Make: map[string]any{
 			"vocab_size": 250, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3, "num_attention_heads": 6,
 			"num_key_value_heads": kvHeads, "max_position_embeddings": context, "rms_norm_eps": 1e-5, "pad_token_id": pad,
 		}}
-		compareRewards(t, python, name+", theirs", spec)
+		compareRewards(t, name+", theirs", spec)
 
 		_, _, tokenizer := small(t, config.Llama2)
 		m := randomModel(t, config.Model{
@@ -87,13 +56,15 @@ func TestRewarder_OracleRewards(t *testing.T) {
 		if err := model.SaveReward(record.OS(), spec.Dir, m, randomScore(288), tokenizer, nil); err != nil {
 			t.Fatal(err)
 		}
-		compareRewards(t, python, name+", ours", spec)
+		compareRewards(t, name+", ours", spec)
 	}
 }
 
-func compareRewards(t *testing.T, python, name string, spec rewardSpec) {
+func compareRewards(t *testing.T, name string, spec rewardSpec) {
 	t.Helper()
-	want := askRewards(t, python, spec)
+	var answer struct{ Logits []float64 }
+	ask(t, "reward_parity.py", spec, &answer)
+	want := answer.Logits
 	source, err := model.LocateReward(spec.Dir)
 	if err != nil {
 		t.Fatal(err)

@@ -30,10 +30,7 @@ type generateSpec struct {
 // Prompts of different lengths that are continued greedily in one batch, with a repetition penalty, become what transformers'
 // generate makes of each alone, in both families.
 func TestGenerator_OracleGreedy(t *testing.T) {
-	python := os.Getenv("PLASTICITY_ORACLE")
-	if python == "" {
-		t.Skip("needs transformers: make oracle")
-	}
+	oracle(t)
 	const prompts, longest, made, penalty = 64, 60, 40, 1.1
 	for _, family := range []string{config.Llama2, config.OLMo2} {
 		_, _, tokenizer := small(t, family)
@@ -63,7 +60,8 @@ func TestGenerator_OracleGreedy(t *testing.T) {
 			together = append(together, Prompt{Text: prompt})
 			spec.Prompts = append(spec.Prompts, ids)
 		}
-		want := askGenerate(t, python, spec)
+		var answer struct{ Tokens [][]int32 }
+		ask(t, "generate_parity.py", spec, &answer)
 		for name, g := range generators(t, m, tokenizer) {
 			got, err := g.Generate(context.Background(), together, GenerateOptions{MaxTokens: made, Sampling: Sampling{RepetitionPenalty: penalty}})
 			if err != nil {
@@ -75,8 +73,8 @@ func TestGenerator_OracleGreedy(t *testing.T) {
 				if samples[0].Finish == FinishEnd {
 					ended++
 				}
-				if !slices.Equal(samples[0].Tokens, want[i]) {
-					t.Errorf("%s, %s: prompt %d of %d tokens becomes %v, of transformers %v", family, name, i, len(spec.Prompts[i]), samples[0].Tokens, want[i])
+				if !slices.Equal(samples[0].Tokens, answer.Tokens[i]) {
+					t.Errorf("%s, %s: prompt %d of %d tokens becomes %v, of transformers %v", family, name, i, len(spec.Prompts[i]), samples[0].Tokens, answer.Tokens[i])
 				}
 			}
 			t.Logf("%s, %s: %d prompts of %d to %d tokens, %d new tokens equal, %d texts ended", family, name, prompts, len(spec.Prompts[0]), len(spec.Prompts[prompts-1]), tokens, ended)
@@ -84,7 +82,18 @@ func TestGenerator_OracleGreedy(t *testing.T) {
 	}
 }
 
-func askGenerate(t *testing.T, python string, spec generateSpec) [][]int32 {
+// oracle is the Python with transformers; without it the test is left out.
+func oracle(t *testing.T) string {
+	t.Helper()
+	python := os.Getenv("PLASTICITY_ORACLE")
+	if python == "" {
+		t.Skip("needs transformers: make oracle")
+	}
+	return python
+}
+
+// ask gives a spec to a script of the folder oracle and reads what it answers.
+func ask(t *testing.T, script string, spec, answer any) {
 	t.Helper()
 	in, out := filepath.Join(t.TempDir(), "spec.json"), filepath.Join(t.TempDir(), "out.json")
 	text, err := json.Marshal(spec)
@@ -94,18 +103,13 @@ func askGenerate(t *testing.T, python string, spec generateSpec) [][]int32 {
 	if err := os.WriteFile(in, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if said, err := exec.Command(python, filepath.Join("..", "oracle", "generate_parity.py"), in, out).CombinedOutput(); err != nil {
+	if said, err := exec.CommandContext(t.Context(), oracle(t), filepath.Join("..", "oracle", script), in, out).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
-	text, err = os.ReadFile(out)
-	if err != nil {
+	if text, err = os.ReadFile(out); err != nil {
 		t.Fatal(err)
 	}
-	var answer struct {
-		Tokens [][]int32 `json:"tokens"`
-	}
-	if err := json.Unmarshal(text, &answer); err != nil {
+	if err := json.Unmarshal(text, answer); err != nil {
 		t.Fatal(err)
 	}
-	return answer.Tokens
 }

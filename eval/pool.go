@@ -2,7 +2,6 @@ package eval
 
 import (
 	"context"
-	"math"
 	"slices"
 
 	"plasticity/model"
@@ -38,16 +37,8 @@ func (p *Pooler) Close() {
 // Fallback says why the reference computes although the engine was wanted; empty where it does not.
 func (p *Pooler) Fallback() string { return p.fallback }
 
-// sequences makes slots with room for capacity tokens each.
-func (p *Pooler) sequences(slots, capacity int) (sequences, error) {
-	if p.engine == nil {
-		return newReferenceSequences(p.trunk, slots), nil
-	}
-	return newEngineSequences(p.engine, p.trunk, slots, capacity)
-}
-
 // Pool returns the hidden state [D], behind the last norm, of the last token of each text. A text has one token at least and at most
-// the trunk's context. What a text gets does not depend on the others, to the bit. The error is a record.Failure.
+// the trunk's context. What a text gets does not depend on the others, to the bit. The error is a record.Failure, or the context's.
 func (p *Pooler) Pool(ctx context.Context, texts [][]int32) ([][]float32, error) {
 	longest := 1
 	for i, ids := range texts {
@@ -63,7 +54,7 @@ func (p *Pooler) Pool(ctx context.Context, texts [][]int32) ([][]float32, error)
 	if slots = min(slots, len(texts)); slots == 0 {
 		return nil, nil
 	}
-	s, err := p.sequences(slots, longest)
+	s, err := newSequences(p.engine, p.trunk, slots, longest)
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +91,8 @@ func (p *Pooler) add(states [][]float32, s sequences, texts [][]int32) ([][]floa
 	for i := range texts {
 		state := slices.Clone(logits[i*vocab : i*vocab+width])
 		for _, x := range state {
-			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-				return nil, record.Fail(record.NonFinite, "a hidden state is not finite: the weights are damaged or diverged in training")
+			if err := finiteState(float64(x)); err != nil {
+				return nil, err
 			}
 		}
 		states = append(states, state)

@@ -17,6 +17,14 @@ type sequences interface {
 	close()
 }
 
+// newSequences makes slots with room for capacity tokens each; without an engine the reference continues them.
+func newSequences(e *torch.Engine, m *model.Transformer, slots, capacity int) (sequences, error) {
+	if e == nil {
+		return newReferenceSequences(m, slots), nil
+	}
+	return newEngineSequences(e, m, slots, capacity)
+}
+
 // drawer is sequences that choose tokens themselves, from the whole vocabulary: for each row as many as it wants, by a number from
 // 0 to 1 each. A token is −1 where the scores are not numbers.
 type drawer interface {

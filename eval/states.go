@@ -94,10 +94,18 @@ func pool(tokens, into []float32) error {
 		for t := j; t < len(tokens); t += width {
 			sum += float64(tokens[t])
 		}
-		if math.IsNaN(sum) || math.IsInf(sum, 0) {
-			return record.Fail(record.NonFinite, "a hidden state is not finite: the weights are damaged or diverged in training")
+		if err := finiteState(sum); err != nil {
+			return err
 		}
 		into[j] = float32(sum / n)
+	}
+	return nil
+}
+
+// finiteState refuses a hidden state, or a sum of some, that is not a finite number.
+func finiteState(x float64) error {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return record.Fail(record.NonFinite, "a hidden state is not finite: the weights are damaged or diverged in training")
 	}
 	return nil
 }

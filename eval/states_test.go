@@ -2,10 +2,7 @@ package eval
 
 import (
 	"context"
-	"encoding/json"
 	"math"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -138,10 +135,7 @@ func TestStates_RefuseWhatIsNotFinite(t *testing.T) {
 
 // The hidden states are those of transformers, of folders of both families.
 func TestStates_OracleTransformers(t *testing.T) {
-	python := os.Getenv("PLASTICITY_ORACLE")
-	if python == "" {
-		t.Skip("needs transformers: make oracle")
-	}
+	oracle(t)
 	for family, shape := range statesShapes() {
 		dir := filepath.Join(t.TempDir(), "hf")
 		if err := model.SaveHF(record.OS(), dir, randomModel(t, shape), model.ExportOptions{DType: "F32"}); err != nil {
@@ -153,28 +147,11 @@ func TestStates_OracleTransformers(t *testing.T) {
 		}
 		t.Cleanup(m.Close)
 		all := texts(12, 40, 250, 2)
-		in, out := filepath.Join(t.TempDir(), "spec.json"), filepath.Join(t.TempDir(), "out.json")
-		spec, err := json.Marshal(map[string]any{"dir": dir, "texts": all})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(in, spec, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if said, err := exec.CommandContext(t.Context(), python, filepath.Join("..", "oracle", "states_parity.py"), in, out).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, said)
-		}
-		text, err := os.ReadFile(out)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var want struct {
 			Last, Mean   [][][]float32
 			Transformers string
 		}
-		if err := json.Unmarshal(text, &want); err != nil {
-			t.Fatal(err)
-		}
+		ask(t, "states_parity.py", map[string]any{"dir": dir, "texts": all}, &want)
 		layers, worst := []int{0, 1, 2, 3}, 0.0
 		for mean, theirs := range map[bool][][][]float32{false: want.Last, true: want.Mean} {
 			ours := statesOf(t, m, all, layers, mean)

@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"plasticity/torch"
@@ -58,6 +59,31 @@ func weights(logits []float32, text []int32, d torch.Drawing) []float64 {
 	return out
 }
 
+// drawnBy checks that a token is the one into whose weight a number falls.
+func (d *decoder) drawnBy(number float64, token int32, how torch.Drawing, w []float64) {
+	d.t.Helper()
+	if token < 0 || int(token) >= len(w) {
+		d.t.Fatalf("%s, %+v: token %d", d.c, how, token)
+	}
+	total, before := 0.0, 0.0
+	for id, x := range w {
+		total += x
+		if id < int(token) {
+			before += x
+		}
+	}
+	if how.Temperature == 0 { // the first of the likeliest
+		total, before = 1, before+1-w[token]
+	}
+	at := number * total
+	if how.Temperature == 0 {
+		at = 0
+	}
+	if slack := 1e-5 * total; before > at+slack || before+w[token] < at-slack {
+		d.t.Errorf("%s, %+v: by %.3f of %g token %d is drawn, which is from %g to %g", d.c, how, number, total, token, before, before+w[token])
+	}
+}
+
 // What is drawn by a number is the token into whose weight the number falls, with weights made of the logits that Decode gives.
 func TestEngineDraw_IsInverseTransform(t *testing.T) {
 	torchtest.NoLeaks(t)
@@ -94,27 +120,7 @@ func TestEngineDraw_IsInverseTransform(t *testing.T) {
 					d.close()
 					for k, token := range tokens {
 						b := k / draws
-						w := weights(logits[b*v:(b+1)*v], d.ids[b*c.time:(b+1)*c.time], how)
-						if token < 0 || int(token) >= len(w) {
-							t.Fatalf("%s, %s, %+v: token %d", c, isa, how, token)
-						}
-						total, before := 0.0, 0.0
-						for id, x := range w {
-							total += x
-							if id < int(token) {
-								before += x
-							}
-						}
-						if how.Temperature == 0 { // the first of the likeliest
-							total, before = 1, before+1-w[token]
-						}
-						at := numbers[k] * total
-						if how.Temperature == 0 {
-							at = 0
-						}
-						if slack := 1e-5 * total; before > at+slack || before+w[token] < at-slack {
-							t.Errorf("%s, %s, %+v: by %.3f of %g token %d is drawn, which is from %g to %g", c, isa, how, numbers[k], total, token, before, before+w[token])
-						}
+						d.drawnBy(numbers[k], token, how, weights(logits[b*v:(b+1)*v], d.ids[b*c.time:(b+1)*c.time], how))
 						drawn[token] = true
 					}
 				}
@@ -123,5 +129,56 @@ func TestEngineDraw_IsInverseTransform(t *testing.T) {
 	}
 	if len(drawn) < 100 {
 		t.Errorf("only %d different tokens were drawn", len(drawn))
+	}
+}
+
+// Scores are scores however far below zero: padding is not likelier, and the likeliest is found.
+func TestEngineDraw_FarBelowZero(t *testing.T) {
+	torchtest.NoLeaks(t)
+	const likeliest, huge = 5, 1e17
+	for i, c := range engineCases() {
+		if c.cfg.TieEmbeddings || i%5 != 0 || c.cfg.Vocab < 64 {
+			continue
+		}
+		m := build(t, c.cfg, torch.Float32)
+		v, width, last := c.cfg.Vocab, c.cfg.Width, c.time-1
+		inputs, _ := c.tokens()
+		sign := float32(1) // of what the output layer sees of the first text
+		if hidden(t, m, inputs[:c.time])[last*width] < 0 {
+			sign = -1
+		}
+		gain, head := make([]float32, width), make([]float32, v*width)
+		gain[0] = huge
+		for id := range v {
+			head[id*width] = -sign * huge * float32(1+math.Abs(float64(id-likeliest)))
+		}
+		for name, values := range map[string][]float32{"model.norm.weight": gain, "lm_head.weight": head} {
+			if err := m.Registry().Write(nn.Params, name, values); err != nil {
+				t.Fatal(err)
+			}
+		}
+		params := m.Registry().Flat(nn.Params)
+		for _, isa := range isas(t) {
+			d := newDecoder(t, c, m, torch.Float32, isa)
+			logits := make([]float32, c.sequences*v)
+			if err := d.engine.Decode(params, d.cache, d.ends(1), logits); err != nil {
+				t.Fatal(err)
+			}
+			d.close()
+			if top := slices.Max(logits[:v]); !(top < -1e31) || math.IsInf(float64(top), 0) {
+				t.Fatalf("%s: the largest score is %g", c, top)
+			}
+			for _, how := range []torch.Drawing{{Penalty: 1, Known: v}, {Temperature: 1, Penalty: 1, Known: v - v%16}} {
+				d := newDecoder(t, c, m, torch.Float32, isa)
+				tokens := make([]int32, c.sequences)
+				if err := d.engine.Draw(params, d.cache, d.ends(1), how, make([]float64, c.sequences), tokens); err != nil {
+					t.Fatal(err)
+				}
+				d.close()
+				if tokens[0] != likeliest {
+					t.Errorf("%s, %s, %+v: token %d", c, isa, how, tokens[0])
+				}
+			}
+		}
 	}
 }

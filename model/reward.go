@@ -111,6 +111,16 @@ func newTrunk(cfg config.Model, context int, read func(name string) ([]float32, 
 	if err != nil {
 		return nil, err
 	}
+	if err := m.fillTrunk(read); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// fillTrunk sets the values of a trunk.
+func (m *Transformer) fillTrunk(read func(name string) ([]float32, error)) error {
+	cfg := m.config
 	through := func(string) ([]float32, error) {
 		rows := make([]float32, cfg.Vocab*cfg.Width)
 		for i := range cfg.Width {
@@ -124,16 +134,15 @@ func newTrunk(cfg config.Model, context int, read func(name string) ([]float32, 
 			from = through
 		}
 		values, err := from(p.Name)
-		if err == nil {
-			values = append(values, make([]float32, p.Len()-int64(len(values)))...)
-			err = m.registry.Write(nn.Params, p.Name, values)
-		}
 		if err != nil {
-			m.Close()
-			return nil, err
+			return err
+		}
+		values = append(values, make([]float32, p.Len()-int64(len(values)))...)
+		if err := m.registry.Write(nn.Params, p.Name, values); err != nil {
+			return err
 		}
 	}
-	return m, m.registry.Round()
+	return m.registry.Round()
 }
 
 // The verdicts on a text that [Transformer.VerdictScore] compares: tokens whose rows of the output layer stand for them.

@@ -12,10 +12,11 @@ eval/oracle_choice_test.go writes the one and reads the other.
 import json
 import math
 import re
-import sys
 
 import torch
 import transformers
+
+import parity
 
 
 def clean(text):
@@ -87,13 +88,8 @@ def likelihood(model, head, target, limit):
     return float(picked.sum()), table.argmax(dim=-1).tolist() == target
 
 
-def main() -> None:
-    torch.set_num_threads(2)
-    with open(sys.argv[1], encoding="utf-8") as file:
-        spec = json.load(file)
-    model = transformers.AutoModelForCausalLM.from_pretrained(spec["dir"])
-    assert model.dtype == torch.float32
-    model.eval()
+def compute(spec):
+    model = parity.language_model(spec["dir"])
     tokenizer = transformers.AutoTokenizer.from_pretrained(spec["dir"])
     out = {}
     for name, path in spec["tests"].items():
@@ -115,9 +111,8 @@ def main() -> None:
                 }
             )
         out[name] = problems
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        json.dump({"tests": out, "transformers": transformers.__version__}, file)
+    return {"tests": out}
 
 
 if __name__ == "__main__":
-    main()
+    parity.answer(compute)

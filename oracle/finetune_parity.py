@@ -7,20 +7,13 @@ without decay, a learning rate for each step, a clip norm. OUT.json gets the los
 before clipping of each step. trainer/finetune_test.go writes the one and reads the other.
 """
 
-import json
-import sys
-
 import torch
-import transformers
+
+import parity
 
 
-def main() -> None:
-    torch.set_num_threads(2)
-    with open(sys.argv[1], encoding="utf-8") as file:
-        spec = json.load(file)
-    model = transformers.AutoModelForCausalLM.from_pretrained(spec["dir"])
-    assert model.dtype == torch.float32
-    model.train()
+def compute(spec):
+    model = parity.language_model(spec["dir"]).train()
     adam = torch.optim.AdamW(model.parameters(), lr=0.0, betas=tuple(spec["betas"]), eps=spec["eps"], weight_decay=0.0)
     losses, norms = [], []
     for lr, batch in zip(spec["lr"], spec["batches"], strict=True):
@@ -32,9 +25,8 @@ def main() -> None:
         norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), spec["clip_norm"]).item())
         adam.step()
         losses.append(loss.item())
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        json.dump({"losses": losses, "norms": norms}, file)
+    return {"losses": losses, "norms": norms}
 
 
 if __name__ == "__main__":
-    main()
+    parity.answer(compute)

@@ -7,20 +7,13 @@ the token that ends a text; OUT.json gets the new tokens of each prompt, made by
 eval/oracle_test.go writes the one and reads the other.
 """
 
-import json
-import sys
-
 import torch
-import transformers
+
+import parity
 
 
-def main() -> None:
-    torch.set_num_threads(2)
-    with open(sys.argv[1], encoding="utf-8") as file:
-        spec = json.load(file)
-    model = transformers.AutoModelForCausalLM.from_pretrained(spec["dir"])
-    assert model.dtype == torch.float32
-    model.eval()
+def compute(spec):
+    model = parity.language_model(spec["dir"])
     tokens = []
     for prompt in spec["prompts"]:
         ids = torch.tensor([prompt])
@@ -34,9 +27,8 @@ def main() -> None:
             pad_token_id=spec["end"],
         )[0, len(prompt) :].tolist()
         tokens.append(made[:-1] if made and made[-1] == spec["end"] else made)
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        json.dump({"tokens": tokens, "transformers": transformers.__version__}, file)
+    return {"tokens": tokens}
 
 
 if __name__ == "__main__":
-    main()
+    parity.answer(compute)

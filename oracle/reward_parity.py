@@ -7,11 +7,10 @@ weights that is written into the folder first. OUT.json gets the logit of each t
 eval/oracle_reward_test.go and cmd/plasticity-worker/verifier_test.go write the one and read the other.
 """
 
-import json
-import sys
-
 import torch
 import transformers
+
+import parity
 
 
 def make(settings, folder):
@@ -26,10 +25,7 @@ def make(settings, folder):
     model.save_pretrained(folder)
 
 
-def main() -> None:
-    torch.set_num_threads(2)
-    with open(sys.argv[1], encoding="utf-8") as file:
-        spec = json.load(file)
+def compute(spec):
     if spec.get("make"):
         make(spec["make"], spec["dir"])
     model = transformers.AutoModelForSequenceClassification.from_pretrained(spec["dir"])
@@ -41,9 +37,8 @@ def main() -> None:
     with torch.no_grad():
         logits = model(input_ids=ids, attention_mask=mask).logits
     assert logits.shape == (len(spec["texts"]), 1)
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        json.dump({"logits": logits[:, 0].tolist(), "transformers": transformers.__version__}, file)
+    return {"logits": logits[:, 0].tolist()}
 
 
 if __name__ == "__main__":
-    main()
+    parity.answer(compute)

@@ -4,21 +4,16 @@
 
 SPEC.json names a folder of a causal language model and texts (token ids of different lengths). OUT.json gets, for each text by itself,
 the states below the first layer and behind each, before the last norm: those of the last token and the means over tokens.
-eval/oracle_states_test.go writes the one and reads the other.
+eval/states_test.go writes the one and reads the other.
 """
 
-import json
-import sys
-
 import torch
-import transformers
+
+import parity
 
 
-def main() -> None:
-    torch.set_num_threads(2)
-    with open(sys.argv[1], encoding="utf-8") as file:
-        spec = json.load(file)
-    model = transformers.AutoModelForCausalLM.from_pretrained(spec["dir"], dtype=torch.float32).eval()
+def compute(spec):
+    model = parity.language_model(spec["dir"])
     seen = []
     model.model.embed_tokens.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     for layer in model.model.layers:
@@ -33,9 +28,8 @@ def main() -> None:
         states = torch.stack([s.reshape(len(text), -1) for s in seen])
         last.append(states[:, -1].tolist())
         mean.append(states.mean(1).tolist())
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        json.dump({"last": last, "mean": mean, "transformers": transformers.__version__}, file)
+    return {"last": last, "mean": mean}
 
 
 if __name__ == "__main__":
-    main()
+    parity.answer(compute)

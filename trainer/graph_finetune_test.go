@@ -123,14 +123,7 @@ func TestGraph_FinetuneEdges(t *testing.T) {
 		for _, rows := range []int{1, c.Batch.MicroSequences} {
 			b := maskedBatches(c, 2)[0]
 			b.Inputs, b.Targets = b.Inputs[:rows*b.Time], b.Targets[:rows*b.Time]
-			got, err := g.SummedLoss(b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want, err := host.Scorer().SummedLoss(b)
-			if d := math.Abs(got-want) / want; err != nil || d > 3e-3 {
-				t.Errorf("%s: %d sequences of %d: %v, reference %v, %v", name, rows, b.Time, got, want, err)
-			}
+			sameSummedLoss(t, name, g, host, b, 3e-3)
 		}
 		u := Update{LR: 1e-3, DecayFactor: 1}
 		nothing := data.NewBatch(1, 32)
@@ -190,12 +183,7 @@ func TestGraph_FinetuneTrainsAndResumes(t *testing.T) {
 		if len(got) != 33 || len(want) != 33 {
 			t.Fatalf("%s: losses of %d and %d steps", family, len(got), len(want))
 		}
-		worst, at := 0.0, 0
-		for i := range got {
-			if d := math.Abs(got[i]-want[i]) / want[i]; !(d <= worst) {
-				worst, at = d, i+1
-			}
-		}
+		worst, at := parting(got, want)
 		if !(worst < 5e-3) {
 			t.Errorf("%s: the losses part by %.1e at step %d", family, worst, at)
 		}

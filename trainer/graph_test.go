@@ -109,6 +109,25 @@ func traceOf(t *testing.T, s Stepper, batches []data.Batch) trace {
 	return out
 }
 
+// losses are those of the numbers that are losses.
+func (t trace) losses() []float64 {
+	var out []float64
+	for i := 0; i < len(t.numbers); i += 2 {
+		out = append(out, t.numbers[i])
+	}
+	return out
+}
+
+// parting is by how much losses part, relatively, and at which step, from 1, they do most.
+func parting(got, want []float64) (worst float64, step int) {
+	for i := range got {
+		if d := math.Abs(got[i]-want[i]) / want[i]; !(d <= worst) {
+			worst, step = d, i+1
+		}
+	}
+	return worst, step
+}
+
 // onHost is the reference's trace in a precision.
 func onHost(t *testing.T, c config.Resolved, precision string, batches []data.Batch) trace {
 	t.Helper()
@@ -341,16 +360,22 @@ func TestGraph_SummedLoss(t *testing.T) {
 		b := randomBatches(c, 1)[0]
 		tokens := c.Batch.MicroSequences * c.Model.Context
 		b = data.Batch{Inputs: b.Inputs[:tokens], Targets: b.Targets[:tokens], Time: b.Time}
-		got, err := g.SummedLoss(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := host.Scorer().SummedLoss(b)
-		if d := math.Abs(got-want) / want; err != nil || d > 2e-3 {
-			t.Errorf("%s: %v, reference %v, %v", name, got, want, err)
-		}
+		sameSummedLoss(t, name, g, host, b, 2e-3)
 		host.Close()
 		g.Close()
+	}
+}
+
+// sameSummedLoss holds the device's loss of a batch to the reference's, relatively.
+func sameSummedLoss(t *testing.T, name string, g *graph, host Stepper, b data.Batch, bound float64) {
+	t.Helper()
+	got, err := g.SummedLoss(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := host.Scorer().SummedLoss(b)
+	if d := math.Abs(got-want) / want; err != nil || !(d <= bound) {
+		t.Errorf("%s: %d sequences of %d: %v, reference %v, %v", name, b.Sequences(), b.Time, got, want, err)
 	}
 }
 
@@ -366,12 +391,7 @@ func TestGraph_LossCurve(t *testing.T) {
 		batches := randomBatches(c, 200)
 		want := onHost(t, c, "bf16", batches)
 		got, use := onDevice(t, c, graphChoice{}, batches)
-		worst, at := 0.0, 0
-		for i := 0; i < len(got.numbers); i += 2 {
-			if d := math.Abs(got.numbers[i]-want.numbers[i]) / want.numbers[i]; d > worst {
-				worst, at = d, i/2
-			}
-		}
+		worst, at := parting(got.losses(), want.losses())
 		n := len(got.numbers)
 		t.Logf("%s, %s: loss %.4f → %.4f, CPU %.4f → %.4f; largest difference %.1e at step %d", family, use.Hardware, got.numbers[0], got.numbers[n-2], want.numbers[0], want.numbers[n-2], worst, at)
 		if !(worst < 0.02) {

@@ -44,11 +44,7 @@ func serveGenerator(s streams, r request.Bench, m *model.Transformer, name strin
 	if err != nil {
 		return err
 	}
-	with := compute(r.Threads)
-	if r.Precision == "bf16" {
-		with.Precision = torch.BFloat16
-	}
-	generator, err := eval.NewGenerator(m, nil, eval.GeneratorOptions{Compute: with, Batch: r.Batch})
+	generator, err := eval.NewGenerator(m, nil, eval.GeneratorOptions{Compute: computeIn(r.Precision, r.Threads), Batch: r.Batch})
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -15,15 +13,11 @@ import (
 	"plasticity/eval/metric"
 	"plasticity/model"
 	"plasticity/record"
-	"plasticity/torch"
 	"plasticity/trainer"
 )
 
 // likelihoodsFile has a line for each problem whose choices have been ranked.
 const likelihoodsFile = "likelihoods.jsonl"
-
-// maxLikelihoods bounds what is read of it.
-const maxLikelihoods = 1 << 30
 
 // choiceEvaluation is what decides the likelihoods: it is in results.json, and likelihoods are gone on with only where it is the same.
 type choiceEvaluation struct {
@@ -50,8 +44,12 @@ type likelihoods struct {
 	Cut      []int     `json:"cut"` // tokens
 }
 
-// evalChoices ranks the choices of a multiple-choice test by their likelihoods.
+// evalChoices ranks the choices of a multiple-choice test by their likelihoods. A signal stops it; what is ranked stays.
 func evalChoices(ctx context.Context, r request.EvalChoices, s streams) error {
+	return untilSignal(ctx, filepath.Join(r.Out, likelihoodsFile), func(ctx context.Context) error { return rankAndScore(ctx, r, s) })
+}
+
+func rankAndScore(ctx context.Context, r request.EvalChoices, s streams) error {
 	test, err := task.LoadMultipleChoice(ctx, task.MultipleChoiceOptions{Name: r.Choices, From: r.Data, Limit: r.Limit})
 	if err != nil {
 		return err
@@ -68,10 +66,7 @@ func evalChoices(ctx context.Context, r request.EvalChoices, s streams) error {
 	if e.Model, err = trainer.Identity(r.Model); err != nil {
 		return err
 	}
-	if err := record.MkdirAll(record.OS(), r.Out); err != nil {
-		return err
-	}
-	lock, err := record.Acquire(r.Out)
+	lock, err := lockDir(r.Out)
 	if err != nil {
 		return err
 	}
@@ -104,16 +99,11 @@ func rank(ctx context.Context, r request.EvalChoices, s streams, m *model.Transf
 	if err != nil {
 		return nil, err
 	}
-	with := compute(r.Threads)
-	if r.Precision == "bf16" {
-		with.Precision = torch.BFloat16
-	}
-	generator, err := eval.NewGenerator(m, tokenizer, eval.GeneratorOptions{Compute: with})
+	generator, err := newGenerator(s, r.Quiet, m, tokenizer, eval.GeneratorOptions{Compute: computeIn(r.Precision, r.Threads)})
 	if err != nil {
 		return nil, err
 	}
 	defer generator.Close()
-	fellBack(s, r.Quiet, generator.Fallback())
 	path := filepath.Join(r.Out, likelihoodsFile)
 	journal, err := record.OpenJournal(record.OS(), path) // a torn last line is cut off
 	if err != nil {
@@ -148,24 +138,18 @@ func rank(ctx context.Context, r request.EvalChoices, s streams, m *model.Transf
 
 // readLikelihoods reads the lines that are there; each must be about the problem in its place.
 func readLikelihoods(path string, test *task.MultipleChoiceTest) ([]likelihoods, error) {
-	text, err := record.ReadFile(record.OS(), path, maxLikelihoods)
-	if err != nil {
-		return nil, err
-	}
 	var lines []likelihoods
-	for line := range bytes.Lines(text) {
-		n := len(lines)
-		var l likelihoods
-		if n >= len(test.Problems) {
-			return nil, record.Fail(record.BadData, "%s has more lines than the test has problems, %d: remove it", path, n)
+	err := readJournal(path, func(i int, l likelihoods) error {
+		if i >= len(test.Problems) {
+			return fmt.Errorf("the test has %d problems", len(test.Problems))
 		}
-		choices := len(test.Problems[n].Pairs)
-		if err := json.Unmarshal(line, &l); err != nil || l.DocID != n || len(l.LogProbs) != choices || len(l.Greedy) != choices || len(l.Cut) != choices {
-			return nil, record.Fail(record.BadData, "%s:%d: is not the log-likelihoods of the %d choices of problem %d: remove the file", path, n+1, choices, n)
+		if n := len(test.Problems[i].Pairs); l.DocID != i || len(l.LogProbs) != n || len(l.Greedy) != n || len(l.Cut) != n {
+			return fmt.Errorf("is not the log-likelihoods of the %d choices of problem %d", n, i)
 		}
 		lines = append(lines, l)
-	}
-	return lines, nil
+		return nil
+	})
+	return lines, err
 }
 
 // choiceTask puts a test and the likelihoods of its choices together, and counts pairs and those whose context was cut.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,20 +16,6 @@ import (
 	"plasticity/data/task"
 	"plasticity/record"
 )
-
-// choiceFiles reads the results of ranking.
-func choiceFiles(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	for _, name := range []string{"results.json", "samples_reading.jsonl", likelihoodsFile, settingsFile} {
-		text, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[name] = string(text)
-	}
-	return out
-}
 
 // Ranking that was cut off at any byte goes on and ends as one that nobody disturbed; the same again changes nothing; a run and its
 // exported folder get the same numbers; another evaluation is refused, and nothing is written for a test without problems.
@@ -51,22 +39,24 @@ func TestEvalChoices_GoesOn(t *testing.T) {
 	if first.Task != "reading" || first.Unchanged || first.Results["n"] != 40.0 || first.Results["acc_norm,none"] == nil || first.Results["acc_stderr,none"] == nil {
 		t.Errorf("%s", out)
 	}
-	want := choiceFiles(t, r.Out)
+	want := folderOf(t, r.Out)
+	for _, name := range []string{"results.json", "samples_reading.jsonl", likelihoodsFile, settingsFile} {
+		if want[name] == "" {
+			t.Fatalf("there is no %s", name)
+		}
+	}
 	if _, out, _ = work(t, request.CommandEvalChoices, r); !strings.Contains(out, `"unchanged":true`) {
 		t.Errorf("the same again: %s", out)
 	}
 	whole := []byte(want[likelihoodsFile])
 	line := bytes.IndexByte(whole, '\n') + 1
 	for _, n := range []int{line - 1, len(whole) / 2} {
-		r.Out = resume(t, want[settingsFile], string(whole[:n]))
+		r.Out = t.TempDir()
+		put(t, r.Out, map[string]string{settingsFile: want[settingsFile], likelihoodsFile: string(whole[:n])})
 		if code, _, errs := work(t, request.CommandEvalChoices, r); code != record.OK {
 			t.Fatalf("cut at %d: %d %s", n, code, errs)
 		}
-		for name, text := range choiceFiles(t, r.Out) {
-			if text != want[name] {
-				t.Errorf("cut at byte %d of %d: %s differs from that of the undisturbed evaluation", n, len(whole), name)
-			}
-		}
+		sameFiles(t, fmt.Sprintf("cut at byte %d of %d", n, len(whole)), folderOf(t, r.Out), want)
 	}
 
 	exported := filepath.Join(t.TempDir(), "hf")
@@ -78,7 +68,7 @@ func TestEvalChoices_GoesOn(t *testing.T) {
 	if code, _, errs := work(t, request.CommandEvalChoices, hf); code != record.OK {
 		t.Fatal(errs)
 	}
-	if got := choiceFiles(t, hf.Out); got["samples_reading.jsonl"] != want["samples_reading.jsonl"] {
+	if got := folderOf(t, hf.Out); got["samples_reading.jsonl"] != want["samples_reading.jsonl"] {
 		t.Error("the exported folder gets other samples than its run, or two threads other ones than one")
 	}
 
@@ -108,14 +98,25 @@ func TestEvalChoices_GoesOn(t *testing.T) {
 		t.Error("there is a folder for a test without problems")
 	}
 
+	// A signal, here a context that has ended, stops it with the place to go on from.
+	stopped, stop := context.WithCancel(context.Background())
+	stop()
+	cut := r
+	cut.Out = t.TempDir()
+	if err := evalChoices(stopped, cut, streams{out: io.Discard, errs: io.Discard}); record.CodeOf(err) != record.Stopped || !strings.Contains(err.Error(), likelihoodsFile) {
+		t.Errorf("stopped: %v", err)
+	}
+
 	// Lines that are not this test's.
 	for what, text := range map[string]string{
 		"another problem":  strings.Replace(want[likelihoodsFile], `{"doc_id":1,`, `{"doc_id":2,`, 1),
 		"too few choices":  strings.Replace(want[likelihoodsFile], "\n", "\n"+`{"doc_id":1,"log_probs":[-1],"greedy":[true],"cut":[0]}`+"\n", 1),
 		"too many lines":   want[likelihoodsFile] + `{"doc_id":40}` + "\n",
+		"two in a line":    strings.Replace(want[likelihoodsFile], "\n", " {}\n", 1),
 		"not JSON objects": strings.Replace(want[likelihoodsFile], "\n", "\n[]\n", 1),
 	} {
-		r.Out = resume(t, want[settingsFile], text)
+		r.Out = t.TempDir()
+		put(t, r.Out, map[string]string{settingsFile: want[settingsFile], likelihoodsFile: text})
 		if code, _, errs := work(t, request.CommandEvalChoices, r); code != record.BadData || !strings.Contains(errs, likelihoodsFile) {
 			t.Errorf("%s: %d %s", what, code, errs)
 		}
@@ -123,18 +124,6 @@ func TestEvalChoices_GoesOn(t *testing.T) {
 			t.Errorf("%s: there are results of them", what)
 		}
 	}
-}
-
-// resume makes a folder as a killed evaluation leaves it.
-func resume(t *testing.T, settings, lines string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range map[string]string{settingsFile: settings, likelihoodsFile: lines} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }
 
 // Lengths are characters of the choices, not bytes, and not those of the continuations.

@@ -1,17 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"plasticity/cmd/internal/request"
 	"plasticity/data/task"
@@ -20,7 +19,6 @@ import (
 	"plasticity/eval/metric"
 	"plasticity/model"
 	"plasticity/record"
-	"plasticity/torch"
 	"plasticity/trainer"
 )
 
@@ -31,23 +29,14 @@ const (
 	rewardsFile   = "rewards.jsonl"
 )
 
-// stops are what the authors' harness ends an answer by.
-func stops() []string { return []string{"Human:", "Assistant:"} }
-
 // evaluation is what decides the answers: it is in results.json, and responses are gone on with only where it is the same.
 type evaluation struct {
-	Task              string  `json:"task"`
-	TaskDigest        string  `json:"task_digest"`
-	Model             string  `json:"model"` // id of the run with the checkpoint's step, or a digest of the weights
-	Answers           string  `json:"answers"`
-	Problems          int     `json:"problems"`
-	Samples           int     `json:"samples"`
-	MaxTokens         int     `json:"max_tokens"`
-	Temperature       float64 `json:"temperature"`
-	RepetitionPenalty float64 `json:"repetition_penalty"`
-	Precision         string  `json:"precision"`
-	Reward            string  `json:"reward,omitempty"` // digest of the reward model's weights
-	Seed              int64   `json:"seed"`
+	Task       string `json:"task"`
+	TaskDigest string `json:"task_digest"`
+	Model      string `json:"model"` // id of the run with the checkpoint's step, or a digest of the weights
+	answersMade
+	Reward string `json:"reward,omitempty"` // digest of the reward model's weights
+	Seed   int64  `json:"seed"`
 }
 
 // response is a line of responsesFile: what `eval --responses` reads.
@@ -61,11 +50,16 @@ type response struct {
 
 // evalTask answers the test set of a task and scores the answers. A signal stops it; what is answered stays.
 func evalTask(ctx context.Context, r request.EvalTask, s streams) error {
+	return untilSignal(ctx, filepath.Join(r.Out, responsesFile), func(ctx context.Context) error { return answerAndScore(ctx, r, s) })
+}
+
+// untilSignal makes an evaluation that a signal stops between two problems; what is done by then is kept in a file.
+func untilSignal(ctx context.Context, kept string, do func(context.Context) error) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	err := answerAndScore(ctx, r, s)
-	if err != nil && ctx.Err() != nil {
-		return record.Fail(record.Stopped, "stopped: what was answered is in %s; start it again to go on", filepath.Join(r.Out, responsesFile))
+	err := do(ctx)
+	if errors.Is(err, context.Canceled) {
+		return record.Fail(record.Stopped, "stopped: what was done is in %s; start it again to go on", kept)
 	}
 	return err
 }
@@ -88,8 +82,11 @@ func answerAndScore(ctx context.Context, r request.EvalTask, s streams) error {
 	}
 	defer m.Close()
 	e := evaluation{
-		Task: set.Name(), TaskDigest: set.Digest(), Answers: kind.String(), Problems: len(set.Test()), Samples: r.Samples, MaxTokens: r.MaxTokens,
-		Temperature: r.Temperature, RepetitionPenalty: r.RepetitionPenalty, Precision: r.Precision, Seed: r.Seed,
+		Task: set.Name(), TaskDigest: set.Digest(), Seed: r.Seed,
+		answersMade: answersMade{
+			Answers: kind.String(), Problems: len(set.Test()), Samples: r.Samples, MaxTokens: r.MaxTokens,
+			Temperature: r.Temperature, RepetitionPenalty: r.RepetitionPenalty, Precision: r.Precision,
+		},
 	}
 	if e.Model, err = trainer.Identity(r.Model); err != nil {
 		return err
@@ -99,10 +96,7 @@ func answerAndScore(ctx context.Context, r request.EvalTask, s streams) error {
 		return err
 	}
 	e.Reward = judge.identity
-	if err := record.MkdirAll(record.OS(), r.Out); err != nil {
-		return err
-	}
-	lock, err := record.Acquire(r.Out)
+	lock, err := lockDir(r.Out)
 	if err != nil {
 		return err
 	}
@@ -154,16 +148,12 @@ func (a *answering) result(ctx context.Context) (metric.Result, error) {
 	if err := claim(a.request.Out, a.evaluation); err != nil {
 		return metric.Result{}, err
 	}
-	with := compute(a.request.Threads)
-	if a.request.Precision == "bf16" {
-		with.Precision = torch.BFloat16
-	}
-	generator, err := eval.NewGenerator(a.model, tokenizer, eval.GeneratorOptions{Compute: with, Ends: a.source.EOS})
+	with := computeIn(a.request.Precision, a.request.Threads)
+	generator, err := newGenerator(a.streams, a.request.Quiet, a.model, tokenizer, eval.GeneratorOptions{Compute: with, Ends: a.source.EOS})
 	if err != nil {
 		return metric.Result{}, err
 	}
 	defer generator.Close()
-	fellBack(a.streams, a.request.Quiet, generator.Fallback())
 	problems, err := a.answer(ctx, generator)
 	if err != nil {
 		return metric.Result{}, err
@@ -186,6 +176,34 @@ func (a *answering) result(ctx context.Context) (metric.Result, error) {
 		}
 	}
 	return metric.Score(problems, a.kind, a.request.Seed)
+}
+
+// readJournal reads the lines of a journal, of which OpenJournal has cut off a torn one, and hands over each with its place from 0. A
+// line that each refuses, as one that is no such object, is BadData.
+func readJournal[T any](path string, each func(i int, line T) error) error {
+	const most = 1 << 30 // bytes, far more than any evaluation has
+	text, err := record.ReadFile(record.OS(), path, most)
+	if err != nil {
+		return record.FailIO(err, "read %s", path)
+	}
+	i := 0
+	for line := range bytes.Lines(text) {
+		var value T
+		decoder := json.NewDecoder(bytes.NewReader(line))
+		decoder.DisallowUnknownFields()
+		err = decoder.Decode(&value)
+		switch {
+		case err == nil && decoder.More():
+			err = errors.New("has more than one object")
+		case err == nil:
+			err = each(i, value)
+		}
+		i++
+		if err != nil {
+			return record.Fail(record.BadData, "%s:%d: %w: remove the file", path, i, err)
+		}
+	}
+	return nil
 }
 
 // claim writes what an evaluation is, or refuses a folder that holds another one.
@@ -229,16 +247,8 @@ func (a *answering) answer(ctx context.Context, g *eval.Generator) ([]metric.Pro
 			return nil, record.Fail(record.BadData, "%s:%d: is not the answer to problem %s with %d samples and a greedy one: remove the file", path, i+1, examples[i].ID, a.request.Samples)
 		}
 	}
-	began, had := time.Now(), len(problems)
-	progress := a.streams.progress(a.request.Quiet)
-	err = g.Answer(ctx, examples[had:], eval.AnswerOptions{
-		Samples: a.request.Samples, MaxTokens: a.request.MaxTokens, Seed: a.request.Seed, Stops: stops(),
-		Sampling: eval.Sampling{Temperature: a.request.Temperature, RepetitionPenalty: a.request.RepetitionPenalty},
-	}, func(p metric.Problem) error {
+	err = a.evaluation.answer(ctx, g, a.streams, a.request.Quiet, examples[len(problems):], a.request.Seed, func(p metric.Problem) error {
 		problems = append(problems, p)
-		if progress != nil && (len(problems)%64 == 0 || len(problems) == len(examples)) {
-			fmt.Fprintf(progress, "answered %d of %d problems, %d samples each, %.1fs\n", len(problems), len(examples), a.request.Samples, time.Since(began).Seconds())
-		}
 		return journal.Append(response{p.ID, p.Problem, p.Answer, *p.Greedy, p.Responses})
 	})
 	return problems, err
@@ -254,7 +264,7 @@ func readResponses(path string) ([]metric.Problem, error) {
 		return nil, nil
 	}
 	var out []metric.Problem
-	for p, err := range metric.Read(io.Reader(file), path, nil) {
+	for p, err := range metric.Read(file, path, nil) {
 		if err != nil {
 			return nil, err
 		}

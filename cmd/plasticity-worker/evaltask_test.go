@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"plasticity/cmd/internal/request"
@@ -20,20 +21,6 @@ func taskFolder(t *testing.T, name string) string {
 	out := filepath.Join(t.TempDir(), name)
 	if _, err := task.Make(context.Background(), task.Options{Name: name, Out: out, Seed: 3, Train: 20, Test: 150, Levels: []int{1}}); err != nil {
 		t.Fatal(err)
-	}
-	return out
-}
-
-// files reads the results of an evaluation.
-func files(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	for _, name := range []string{"results.json", "samples_judge.jsonl", responsesFile, settingsFile} {
-		text, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[name] = string(text)
 	}
 	return out
 }
@@ -63,7 +50,12 @@ func TestEvalTask_GoesOn(t *testing.T) {
 	if first.Task != "judge" || first.Unchanged || first.Results["n"] != 150.0 || first.Results["pass@3"] == nil || first.Results["loss_nats_per_token"] == nil {
 		t.Errorf("%s", out)
 	}
-	want := files(t, r.Out)
+	want := folderOf(t, r.Out)
+	for _, name := range []string{"results.json", "samples_judge.jsonl", responsesFile, settingsFile} {
+		if want[name] == "" {
+			t.Fatalf("there is no %s", name)
+		}
+	}
 	if _, out, _ = work(t, request.CommandEvalTask, r); !strings.Contains(out, `"unchanged":true`) {
 		t.Errorf("the same again: %s", out)
 	}
@@ -71,22 +63,11 @@ func TestEvalTask_GoesOn(t *testing.T) {
 	third := bytes.IndexByte(whole, '\n') + 1
 	for _, n := range []int{0, third - 1, third, third + 40, len(whole) / 2, len(whole) - 1} {
 		r.Out = filepath.Join(t.TempDir(), fmt.Sprint("cut", n))
-		if err := os.Mkdir(r.Out, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		for name, text := range map[string]string{settingsFile: want[settingsFile], responsesFile: string(whole[:n])} {
-			if err := os.WriteFile(filepath.Join(r.Out, name), []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
+		put(t, r.Out, map[string]string{settingsFile: want[settingsFile], responsesFile: string(whole[:n])})
 		if code, _, errs := work(t, request.CommandEvalTask, r); code != record.OK {
 			t.Fatalf("cut at %d: %d %s", n, code, errs)
 		}
-		for name, text := range files(t, r.Out) {
-			if text != want[name] {
-				t.Errorf("cut at byte %d of %d: %s differs from that of the undisturbed evaluation", n, len(whole), name)
-			}
-		}
+		sameFiles(t, fmt.Sprintf("cut at byte %d of %d", n, len(whole)), folderOf(t, r.Out), want)
 	}
 	for what, c := range map[string]struct {
 		change func(*request.EvalTask)
@@ -107,19 +88,36 @@ func TestEvalTask_GoesOn(t *testing.T) {
 	}
 	// Responses that are not this task's.
 	r.Out = filepath.Join(t.TempDir(), "wrong")
-	if err := os.Mkdir(r.Out, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	wrong := strings.Replace(want[responsesFile], `"id":"judge-test-000001"`, `"id":"other"`, 1)
-	for name, text := range map[string]string{settingsFile: want[settingsFile], responsesFile: wrong} {
-		if err := os.WriteFile(filepath.Join(r.Out, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	put(t, r.Out, map[string]string{settingsFile: want[settingsFile], responsesFile: wrong})
 	if code, _, errs := work(t, request.CommandEvalTask, r); code != record.BadData || !strings.Contains(errs, responsesFile+":2") {
 		t.Errorf("responses of another problem: %d %s", code, errs)
 	}
 	if _, err := os.Stat(filepath.Join(r.Out, "results.json")); err == nil {
 		t.Error("there are results of them")
+	}
+}
+
+// A signal ends in 75 and says where to go on; another failure is not hidden by it.
+func TestUntilSignal_Stops(t *testing.T) {
+	hit := func(ctx context.Context) {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		<-ctx.Done()
+	}
+	err := untilSignal(context.Background(), "here.jsonl", func(ctx context.Context) error {
+		hit(ctx)
+		return record.FailIO(ctx.Err(), "at work")
+	})
+	if record.CodeOf(err) != record.Stopped || !strings.Contains(err.Error(), "here.jsonl") {
+		t.Errorf("stopped: %v", err)
+	}
+	err = untilSignal(context.Background(), "here.jsonl", func(ctx context.Context) error {
+		hit(ctx)
+		return record.Fail(record.BadData, "damaged")
+	})
+	if record.CodeOf(err) != record.BadData || err.Error() != "damaged" {
+		t.Errorf("damaged when the signal came: %v", err)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,6 +57,53 @@ func work(t *testing.T, command string, r any) (code record.Code, out, errs stri
 		t.Fatal(err)
 	}
 	return record.Code(c.ProcessState.ExitCode()), stdout.String(), stderr.String()
+}
+
+// folderOf reads all files of a folder, but for the owner's lock and what a journal cut off.
+func folderOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() == record.LockFile || strings.HasSuffix(e.Name(), ".torn") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[e.Name()] = string(text)
+	}
+	return out
+}
+
+// sameFiles compares what folderOf has read.
+func sameFiles(t *testing.T, what string, got, want map[string]string) {
+	t.Helper()
+	if a, b := slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)); !slices.Equal(a, b) {
+		t.Errorf("%s: files %v, want %v", what, a, b)
+	}
+	for name, text := range want {
+		if got[name] != text {
+			t.Errorf("%s: %s is another one", what, name)
+		}
+	}
+}
+
+// put writes files into a folder, which it makes.
+func put(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // corpus prepares a little text.

@@ -32,6 +32,25 @@ func compute(threads int) eval.Compute {
 	return eval.Compute{Step: config.StepAuto, Precision: torch.Float32, Threads: trainer.ThreadsOr(threads)}
 }
 
+// computeIn is compute with products in a precision, f32 or bf16.
+func computeIn(precision string, threads int) eval.Compute {
+	c := compute(threads)
+	if precision == "bf16" {
+		c.Precision = torch.BFloat16
+	}
+	return c
+}
+
+// newGenerator makes what continues prompts and says why it is slow, if it is.
+func newGenerator(s streams, quiet bool, m *model.Transformer, t *data.Tokenizer, o eval.GeneratorOptions) (*eval.Generator, error) {
+	g, err := eval.NewGenerator(m, t, o)
+	if err != nil {
+		return nil, err
+	}
+	fellBack(s, quiet, g.Fallback())
+	return g, nil
+}
+
 // fellBack says why the engine does not compute, if it does not.
 func fellBack(s streams, quiet bool, reason string) {
 	if reason != "" && !quiet {
@@ -57,12 +76,11 @@ func generate(ctx context.Context, r request.Generate, s streams) error {
 	if err != nil {
 		return err
 	}
-	generator, err := eval.NewGenerator(m, tokenizer, eval.GeneratorOptions{Compute: compute(r.Threads), Ends: source.EOS})
+	generator, err := newGenerator(s, r.Quiet, m, tokenizer, eval.GeneratorOptions{Compute: compute(r.Threads), Ends: source.EOS})
 	if err != nil {
 		return err
 	}
 	defer generator.Close()
-	fellBack(s, r.Quiet, generator.Fallback())
 	o := eval.GenerateOptions{MaxTokens: r.MaxTokens, Sampling: sampling, Seed: r.Seed, Stops: r.Stops}
 	prompt := r.Prompt // shown once it has been accepted
 	show := func(_, _ int, text string) error {

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -117,22 +114,13 @@ func (a *answering) texts(problems []metric.Problem) (texts [][]int32, longest i
 
 // readRewards puts the rewards that are there into the problems, whose order they have, and says how many have theirs.
 func readRewards(path string, problems []metric.Problem) (had int, err error) {
-	text, err := record.ReadFile(record.OS(), path, math.MaxInt64-1)
-	if err != nil {
-		return 0, record.FailIO(err, "read %s", path)
-	}
-	for line := range bytes.Lines(text) {
-		var r rewards
-		decoder := json.NewDecoder(bytes.NewReader(line))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&r); err != nil {
-			return 0, record.Fail(record.BadData, "%s:%d: %w: remove the file", path, had+1, err)
+	err = readJournal(path, func(i int, r rewards) error {
+		if i == len(problems) || r.ID != problems[i].ID || len(r.Rewards) != len(problems[i].Responses) {
+			return fmt.Errorf("are not the rewards of the responses in line %d of %s", i+1, responsesFile)
 		}
-		if had == len(problems) || r.ID != problems[had].ID || len(r.Rewards) != len(problems[had].Responses) {
-			return 0, record.Fail(record.BadData, "%s:%d: are not the rewards of the responses in line %d of %s: remove the file", path, had+1, had+1, responsesFile)
-		}
-		problems[had].Rewards = r.Rewards
+		problems[i].Rewards = r.Rewards
 		had++
-	}
-	return had, nil
+		return nil
+	})
+	return had, err
 }

@@ -13,26 +13,19 @@ import (
 	"plasticity/eval/metric"
 	"plasticity/model"
 	"plasticity/record"
-	"plasticity/torch"
 	"plasticity/trainer"
 )
 
 // verifierOrigin is what a verifier's folder says of how it was made.
 type verifierOrigin struct {
-	Model             string  `json:"model"` // whose layers it has and whose answers it learned from
-	Task              string  `json:"task"`
-	TaskDigest        string  `json:"task_digest"`
-	Answers           string  `json:"answers"`
-	Problems          int     `json:"problems"`
-	Samples           int     `json:"samples"`
-	MaxTokens         int     `json:"max_tokens"`
-	Temperature       float64 `json:"temperature"`
-	RepetitionPenalty float64 `json:"repetition_penalty"`
-	Precision         string  `json:"precision"`
-	Steps             int     `json:"steps"`
-	Batch             int     `json:"batch"`
-	LR                float64 `json:"lr"`
-	Seed              int64   `json:"seed"`
+	Model      string `json:"model"` // whose layers it has and whose answers it learned from
+	Task       string `json:"task"`
+	TaskDigest string `json:"task_digest"`
+	answersMade
+	Steps int     `json:"steps"`
+	Batch int     `json:"batch"`
+	LR    float64 `json:"lr"`
+	Seed  int64   `json:"seed"`
 
 	Train eval.Side `json:"train"`
 	Held  eval.Side `json:"held_out"`
@@ -65,8 +58,11 @@ func verifier(ctx context.Context, r request.Verifier, s streams) error {
 		return err
 	}
 	origin := verifierOrigin{
-		Task: set.Name(), TaskDigest: set.Digest(), Answers: kind.String(), Problems: len(examples), Samples: r.Samples,
-		MaxTokens: r.MaxTokens, Temperature: r.Temperature, RepetitionPenalty: r.RepetitionPenalty, Precision: r.Precision, Steps: r.Steps, Batch: r.Batch, LR: r.LR, Seed: r.Seed,
+		Task: set.Name(), TaskDigest: set.Digest(), Steps: r.Steps, Batch: r.Batch, LR: r.LR, Seed: r.Seed,
+		answersMade: answersMade{
+			Answers: kind.String(), Problems: len(examples), Samples: r.Samples, MaxTokens: r.MaxTokens,
+			Temperature: r.Temperature, RepetitionPenalty: r.RepetitionPenalty, Precision: r.Precision,
+		},
 	}
 	if origin.Model, err = trainer.Identity(r.Model); err != nil {
 		return err
@@ -119,7 +115,7 @@ func (v *verifying) train(ctx context.Context, origin *verifierOrigin) (*trainer
 	if v.tokenizer, err = v.source.Tokenizer(); err != nil {
 		return nil, err
 	}
-	problems, err := v.answers(ctx)
+	problems, err := v.answers(ctx, origin.answersMade)
 	if err != nil {
 		return nil, err
 	}
@@ -194,28 +190,16 @@ func (v *verifying) scores(ctx context.Context, verdict *trainer.Verdict, texts 
 }
 
 // answers lets the model answer the problems.
-func (v *verifying) answers(ctx context.Context) ([]metric.Problem, error) {
+func (v *verifying) answers(ctx context.Context, how answersMade) ([]metric.Problem, error) {
 	r := v.request
-	with := compute(r.Threads)
-	if r.Precision == "bf16" {
-		with.Precision = torch.BFloat16
-	}
-	generator, err := eval.NewGenerator(v.model, v.tokenizer, eval.GeneratorOptions{Compute: with, Ends: v.source.EOS})
+	generator, err := newGenerator(v.streams, r.Quiet, v.model, v.tokenizer, eval.GeneratorOptions{Compute: computeIn(r.Precision, r.Threads), Ends: v.source.EOS})
 	if err != nil {
 		return nil, err
 	}
 	defer generator.Close()
-	fellBack(v.streams, r.Quiet, generator.Fallback())
-	began, progress := time.Now(), v.streams.progress(r.Quiet)
 	var problems []metric.Problem
-	err = generator.Answer(ctx, v.examples, eval.AnswerOptions{
-		Samples: r.Samples, MaxTokens: r.MaxTokens, Seed: r.Seed, Stops: stops(),
-		Sampling: eval.Sampling{Temperature: r.Temperature, RepetitionPenalty: r.RepetitionPenalty},
-	}, func(p metric.Problem) error {
+	err = how.answer(ctx, generator, v.streams, r.Quiet, v.examples, r.Seed, func(p metric.Problem) error {
 		problems = append(problems, p)
-		if progress != nil && (len(problems)%64 == 0 || len(problems) == len(v.examples)) {
-			fmt.Fprintf(progress, "answered %d of %d problems, %d samples each, %.1fs\n", len(problems), len(v.examples), r.Samples, time.Since(began).Seconds())
-		}
 		return nil
 	})
 	return problems, err

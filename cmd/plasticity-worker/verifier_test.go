@@ -79,37 +79,6 @@ func learn(t *testing.T, r request.Verifier) (code record.Code, out, errs string
 	return work(t, request.CommandVerifier, r)
 }
 
-// folderOf reads all files of a folder.
-func folderOf(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[e.Name()] = string(text)
-	}
-	delete(out, "owner.lock")
-	return out
-}
-
-func put(t *testing.T, dir string, files map[string]string) {
-	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // A verifier is made of a fine-tuned run's answers, says how good it is, and gives every sampled answer of an evaluation a reward;
 // cut off at any byte of the rewards, the evaluation ends as the undisturbed one.
 func TestVerifier_FromAnswersToRewards(t *testing.T) {
@@ -184,11 +153,7 @@ func cutRewards(t *testing.T, r request.EvalTask, want map[string]string) {
 		if code, _, errs := work(t, request.CommandEvalTask, r); code != record.OK {
 			t.Fatalf("cut at %d: %d %s", n, code, errs)
 		}
-		got := folderOf(t, r.Out)
-		delete(got, rewardsFile+".torn")
-		if !maps.Equal(got, want) {
-			t.Errorf("cut at byte %d of %d: another end: %v", n, len(whole), slices.Sorted(maps.Keys(got)))
-		}
+		sameFiles(t, fmt.Sprintf("cut at byte %d of %d", n, len(whole)), folderOf(t, r.Out), want)
 	}
 }
 
@@ -237,9 +202,7 @@ func refuseRewards(t *testing.T, r request.EvalTask, want map[string]string, bas
 			t.Errorf("%s: there are results", name)
 		}
 	}
-	if got := folderOf(t, out); !maps.Equal(got, want) {
-		t.Error("the first evaluation has changed")
-	}
+	sameFiles(t, "the first evaluation", folderOf(t, out), want)
 }
 
 // transformers loads the folder that the program wrote and gives the rewards of

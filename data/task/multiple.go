@@ -221,8 +221,8 @@ func synthetic(o MultipleChoiceOptions) ([]MultipleChoice, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.Name() != o.Name {
-			return nil, bad("%s: the task in it is %s, not %s: give the folder of the one that is meant", o.From, s.Name(), o.Name)
+		if s.Name() != o.Name || s.Kind() != f.Kind {
+			return nil, bad("%s: the task in it is %s, with answers of the kind %q, not %s with %q: give the folder of the one that is meant", o.From, s.Name(), s.Kind(), o.Name, f.Kind)
 		}
 		examples = s.Test()
 	}

@@ -104,7 +104,7 @@ func winoGrande(r row) (MultipleChoice, error) {
 	if gold < 0 {
 		return MultipleChoice{}, r.wrong("answer", fmt.Sprintf("is %.20q, not 1 or 2; only the training and validation sets have answers", v[3]))
 	}
-	after = strings.TrimFunc(after, isSpace)
+	after = strings.TrimFunc(after, IsSpace)
 	p := MultipleChoice{
 		Doc:    map[string]any{"sentence": v[0], "option1": v[1], "option2": v[2], "answer": v[3]},
 		Target: after, Gold: gold,
@@ -165,7 +165,7 @@ func labelled(r row, column string, context func(text string) string) (MultipleC
 	if err != nil {
 		return MultipleChoice{}, err
 	}
-	gold := slices.Index(labels, strings.TrimLeftFunc(key, isSpace))
+	gold := slices.Index(labels, strings.TrimLeftFunc(key, IsSpace))
 	if gold < 0 {
 		return MultipleChoice{}, r.wrong("answerKey", fmt.Sprintf("is %.20q, not one of the labels %.80q", key, labels))
 	}
@@ -201,7 +201,7 @@ func mathQA(r row) (MultipleChoice, error) {
 
 // unbracketed removes what WikiHow left in texts of HellaSwag, as the harness does.
 func unbracketed(text string) string {
-	text = strings.ReplaceAll(strings.TrimFunc(text, isSpace), " [title]", ". ")
+	text = strings.ReplaceAll(strings.TrimFunc(text, IsSpace), " [title]", ". ")
 	text = brackets.ReplaceAllString(text, "")
 	return strings.ReplaceAll(text, "  ", " ")
 }
@@ -216,8 +216,8 @@ func capitalized(s string) string {
 	return string(unicode.ToTitle(first)) + strings.ToLower(s[size:])
 }
 
-// isSpace reports whether Python's str.strip takes a character for white space.
-func isSpace(r rune) bool { return unicode.IsSpace(r) || (r >= 0x1c && r <= 0x1f) }
+// IsSpace reports whether Python's str.strip takes a character for white space.
+func IsSpace(r rune) bool { return unicode.IsSpace(r) || (r >= 0x1c && r <= 0x1f) }
 
 // raw returns a column that must have text, as it stands.
 func (r row) raw(column string) (string, error) {

@@ -289,4 +289,13 @@ func TestLoadMultipleChoice_Synthetic(t *testing.T) {
 	if _, err := loadMultiple("choice4", dir, 0); record.CodeOf(err) != record.BadData || !strings.Contains(err.Error(), "the task in it is reading") {
 		t.Error(err)
 	}
+	// A folder may have the name of a test, but its examples no letters.
+	other := filepath.Join(t.TempDir(), "other")
+	texts := []Example{{ID: "a", Response: "A corn B wool"}}
+	if _, err := Write(&Task{Name: "choice4", Kind: Text, Train: texts, Test: []Example{{ID: "b", Response: "A wool B corn"}}}, other); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadMultiple("choice4", other, 0); record.CodeOf(err) != record.BadData || !strings.Contains(err.Error(), `of the kind "", not`) {
+		t.Error(err)
+	}
 }

@@ -2,8 +2,6 @@ package metric
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -152,7 +150,6 @@ func WriteChoices(fsys record.FS, dir, model string, t *ChoiceTask) (unchanged b
 	if err != nil {
 		return false, err
 	}
-	sum := sha256.Sum256(samples)
 	higher := object{}
 	for _, e := range t.Estimates() {
 		higher = append(higher, member{e.Name, true})
@@ -168,7 +165,7 @@ func WriteChoices(fsys record.FS, dir, model string, t *ChoiceTask) (unchanged b
 		{"higher_is_better", of(higher)},
 		{"n-samples", of(object{{"original", t.Total}, {"effective", len(t.Choices)}})},
 		{"config", object{{"model", model}}},
-		{"task_hashes", of(hex.EncodeToString(sum[:]))},
+		{"task_hashes", of(digest(samples))},
 	})
 	if err != nil {
 		return false, record.Fail(record.Internal, "write %s: %w", ResultsFile, err)
@@ -207,8 +204,8 @@ func (t *ChoiceTask) samples() ([]byte, error) {
 			{"filtered_resps", filtered},
 			{"filter", "none"},
 			{"metrics", metrics},
-			{"prompt_hash", digest(c.Arguments[0][0])},
-			{"target_hash", digest(fmt.Sprint(c.Target))},
+			{"prompt_hash", digest([]byte(c.Arguments[0][0]))},
+			{"target_hash", digest(fmt.Append(nil, c.Target))},
 		}, values...)
 		if err := enc.Encode(line); err != nil {
 			return nil, record.Fail(record.Internal, "write samples: %w", err)
@@ -223,10 +220,4 @@ func score(correct bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-// digest is the SHA-256 of a text.
-func digest(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
 }

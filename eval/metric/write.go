@@ -58,8 +58,7 @@ func (r *Report) files() ([]record.ResultFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(data)
-		hashes[i] = hex.EncodeToString(sum[:])
+		hashes[i] = digest(data)
 		files = append(files, record.ResultFile{Name: SamplesFile(t.Name), Data: data})
 	}
 	var b bytes.Buffer
@@ -67,6 +66,12 @@ func (r *Report) files() ([]record.ResultFile, error) {
 		return nil, record.Fail(record.Internal, "write %s: %w", ResultsFile, err)
 	}
 	return append(files, record.ResultFile{Name: ResultsFile, Data: b.Bytes()}), nil
+}
+
+// digest is the SHA-256.
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // encoder writes JSON in which < and & stand as they are.

@@ -209,7 +209,7 @@ func (s *scanner) escape(out []byte) []byte {
 	}
 }
 
-// unicode reads the digits of \uXXXX, and a second half when the first is one of a surrogate pair.
+// unicode reads the four digits behind \u, and a second half when the first is one of a surrogate pair.
 func (s *scanner) unicode() rune {
 	high := s.hex()
 	if high < 0xd800 || high > 0xdfff {

@@ -48,21 +48,6 @@ struct HeadCache {
   }
 };
 
-// Asks for the first positions of a sequence's cache, which is read once and lies anywhere: `count`
-// of them, or as many as do not drive other things out of the cache.
-template <class T>
-TGO_INLINE void expect_read(const HeadCache<T>& cache, int count) {
-  constexpr int kLine = 64 / static_cast<int>(sizeof(T)), kMost = 128;
-  count = at_most(count, kMost);
-  const int keys = (count + kLanes - 1) / kLanes * kLanes * cache.e, values = count * cache.e;
-  for (int i = 0; i < keys; i += kLine) {
-    __builtin_prefetch(cache.keys(0) + i, 0, 2);
-  }
-  for (int i = 0; i < values; i += kLine) {
-    __builtin_prefetch(cache.value(0) + i, 0, 2);
-  }
-}
-
 // Scores of 16 positions: q is scaled already.
 template <class T>
 TGO_INLINE Vec score16(const float* q, const T* keys, int e) {
@@ -231,11 +216,6 @@ struct Decoding {
     const float scale = kLog2E / __builtin_sqrtf(static_cast<float>(s.head_size()));
     for (int r = 0; r < rows; r++) {
       for (int h = 0; h < s.heads; h++) {
-        if (r + 1 < count && row[r + 1].own != row[r].own && h % group == 0) {
-          const DecodeRow& next = row[r + 1];
-          expect_read(HeadCache<T>(next.own, first_head + h / group, capacity, e),
-                      next.position - next.prefix_length + 1);
-        }
         const TiledRow<T> out(v.o, r, h * e, s.q());
         if (r < count) {
           attend_row(TiledRow<T>(turned, r, h * e, columns), out, first_head + h / group, row[r],

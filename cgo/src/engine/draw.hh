@@ -11,6 +11,7 @@
 namespace tgo::engine::TGO_ISA {
 
 constexpr int kRun = 128;  // tokens whose weights have a sum of their own
+constexpr float kLowest = -3.4028235e38F;  // no score is below
 
 // Rows whose scores lie in the cache until tokens are drawn from them.
 TGO_INLINE int drawn_rows(int head_rows, int columns) {
@@ -56,8 +57,8 @@ TGO_INLINE std::int32_t token_of_run(const float* weights, int from, int to, dou
 // has room for those of all runs.
 TGO_INLINE void draw(float* scores, const DecodeRow& row, const Drawing& d, double* sums) {
   const int last = (d.known - 1) / kLanes * kLanes, end = last + kLanes;
-  store(scores + last, keep_first(load(scores + last), d.known - last, -1e30F));
-  Vec top = set1(-1e30F), zero = set1(0);
+  store(scores + last, keep_first(load(scores + last), d.known - last, kLowest));
+  Vec top = set1(kLowest), zero = set1(0);
   for (int i = 0; i < end; i += kLanes) {
     const Vec x = load(scores + i);
     top = max(top, x);
