@@ -23,14 +23,14 @@ const (
 
 // readCells gives the texts of a CSV or TSV file. Its columns have their fixed order; a first line that names them is left out.
 func (l layout) readCells(ctx context.Context, path string, emit func(Text)) error {
+	if err := regular(path, maxCellFile); err != nil {
+		return err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return record.FailIO(err, "read %s", path)
 	}
 	defer f.Close() //nolint:errcheck // only read
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxCellFile {
-		return record.Fail(record.BadData, "%s: a regular file of at most %d bytes is expected: give it as it is published", path, maxCellFile)
-	}
 	next := commas(f)
 	if strings.EqualFold(filepath.Ext(path), ".tsv") {
 		next = tabs(f)
@@ -101,7 +101,10 @@ func tabs(r io.Reader) rows {
 	return func() (int, []string, error) {
 		line++
 		if !s.Scan() {
-			return line, nil, errors.Join(s.Err(), io.EOF)
+			if s.Err() != nil {
+				return line, nil, s.Err()
+			}
+			return line, nil, io.EOF
 		}
 		return line, strings.Split(s.Text(), "\t"), nil
 	}

@@ -194,16 +194,24 @@ const maxText = 16 << 20
 
 // readText reads a file that is one text.
 func readText(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", record.FailIO(err, "read %s", path)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxText {
-		return "", record.Fail(record.BadData, "%s: a text file of at most %d bytes is expected: remove it", path, maxText)
+	if err := regular(path, maxText); err != nil {
+		return "", err
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return "", record.FailIO(err, "read %s", path)
 	}
 	return strings.ToValidUTF8(string(text), "\uFFFD"), nil
+}
+
+// regular refuses what is no regular file of at most so many bytes, before it is opened: a named pipe would be waited for.
+func regular(path string, most int64) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return record.FailIO(err, "read %s", path)
+	}
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return record.Fail(record.BadData, "%s: a regular file of at most %d bytes is expected: give it as it is published, or remove it", path, most)
+	}
+	return nil
 }

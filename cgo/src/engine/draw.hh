@@ -10,7 +10,7 @@
 
 namespace tgo::engine::TGO_ISA {
 
-constexpr int kRun = 128;  // tokens whose weights have a sum of their own
+constexpr int kRun = 128;                  // tokens whose weights have a sum of their own
 constexpr float kLowest = -3.4028235e38F;  // no score is below
 
 // Rows whose scores lie in the cache until tokens are drawn from them.
