@@ -127,6 +127,10 @@ monitor-check: build ## promtool over the alerts, a real Prometheus over a sweep
 	@PATH="$$(dirname "$$(tools/get.sh prometheus)"):$$PATH" go test -count=1 -run 'Monitoring|Server_Metrics' . ./trainer
 	@tools/grafana-check.sh
 
+.PHONY: pages-check
+pages-check: build ## a grid's report and pages in Chromium: axe, nothing from elsewhere, pictures (RUNS=runs/NAME)
+	@tools/pages.sh $(RUNS)
+
 .PHONY: learning
 learning: build ## train three seeds with the engine in bf16 and the reference in f32, and compare (a quarter of an hour)
 	@tools/prepare.sh sotu 512

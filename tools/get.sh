@@ -8,6 +8,7 @@
 #   tools/get.sh probes          a Python with scikit-learn (third_party/probes.txt)
 #   tools/get.sh prometheus      Prometheus with promtool beside it: installed, or Debian's package unpacked in the cache
 #   tools/get.sh grafana-schema  a folder with Grafana's schema and TypeScript (third_party/grafana-schema)
+#   tools/get.sh pages           a folder with axe and what drives Chromium (third_party/pages)
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
@@ -72,11 +73,16 @@ prometheus() (
   usr/bin/prometheus --version || fail "Debian's prometheus does not start here: $remedy"
 )
 
-grafana_schema() {
-  command -v npm >/dev/null || fail "npm is needed for Grafana's schema: install it (Debian: apt install npm)"
-  cp "$root"/third_party/grafana-schema/package*.json "$1"
+# npm_packages FOLDER PINNED installs what a folder of third_party pins.
+npm_packages() {
+  command -v npm >/dev/null || fail "npm is needed: install it (Debian: apt install npm)"
+  cp "$2"/package*.json "$1"
   npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
 }
+
+grafana_schema() { npm_packages "$1" "$root/third_party/grafana-schema"; }
+
+pages() { npm_packages "$1" "$root/third_party/pages"; }
 
 # python_version prints the user's Python version, which is part of an environment's name.
 python_version() {
@@ -128,7 +134,10 @@ case ${1:-} in
   grafana-schema)
     once "grafana-$(hash_of "$root"/third_party/grafana-schema/package*.json)" 100 grafana_schema
     ;;
+  pages)
+    once "pages-$(hash_of "$root"/third_party/pages/package*.json)" 100 pages
+    ;;
   *)
-    fail "usage: tools/get.sh golangci-lint|clang-format|oracle|answers|probes|prometheus|grafana-schema"
+    fail "usage: tools/get.sh golangci-lint|clang-format|oracle|answers|probes|prometheus|grafana-schema|pages"
     ;;
 esac
