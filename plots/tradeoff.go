@@ -169,7 +169,6 @@ func coefficient(c correlation) string {
 	if !finite(c.r) {
 		return "not defined"
 	}
-	two := func(v float64) string { return minus(fmt.Sprintf("%.2f", v)) }
 	if !finite(c.low) {
 		return two(c.r)
 	}
