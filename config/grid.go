@@ -23,7 +23,7 @@ type Grid struct {
 	Seeds    []int64
 	Finetune []FinetuneEntry
 	Evaluate Evaluate // Samples 0: fine-tuned models are not evaluated
-	Analyze  []string // probes | rank | gap
+	Analyze  []Analysis // of every base model
 	Figures  []string
 
 	table  table

@@ -75,9 +75,7 @@ func (g *gridReader) top(top *yaml.Node) {
 			g.grid.Name = g.text("name", value, isName, "1 to 64 letters, digits and . _ = -, the first a letter or digit")
 		case "claim":
 			g.grid.Claim = g.text("claim", value, isPath, "a sentence")
-		case "analyze":
-			g.grid.Analyze = g.words("analyze", value, func(s string) bool { return slices.Contains([]string{"probes", "rank", "gap"}, s) }, "probes | rank | gap")
-		case "base", "axes", "seeds", "set", "finetune", "evaluate", "figures":
+		case "base", "axes", "seeds", "set", "finetune", "evaluate", "analyze", "figures":
 			g.shared("", key.Value, value, g.sets)
 		case "scales":
 			g.scales(value)
@@ -113,6 +111,8 @@ func (g *gridReader) shared(prefix, name string, value *yaml.Node, set layer) {
 		g.finetune(path, value)
 	case "evaluate":
 		g.evaluate(path, value)
+	case "analyze":
+		g.analyze(path, value)
 	case "figures":
 		g.grid.Figures = g.words(path, value, isName, "names of figures")
 	}

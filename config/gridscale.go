@@ -11,7 +11,7 @@ import (
 )
 
 func scaleKeys() []string {
-	return []string{"base", "axes", "seeds", "set", "finetune", "evaluate", "figures"}
+	return []string{"base", "axes", "seeds", "set", "finetune", "evaluate", "analyze", "figures"}
 }
 
 // scales notes the names of the scales and checks those that were not chosen, too: a grid is right or wrong as a whole.

@@ -28,12 +28,11 @@ const decodeCost = 10
 // descend adds what comes after the base models: each of them, and behind them the never-pretrained models, is fine-tuned
 // by every recipe on every task and evaluated. A never-pretrained model has the shape and the tokenizer of a base model and
 // nothing else of it, so those of base models that differ in weight decay alone are one.
-func (p *Plan) descend(grid config.Grid, tasks string, facts Facts) error {
+func (p *Plan) descend(grid config.Grid, bases []Cell, tasks string, facts Facts) error {
 	recipes, err := grid.Recipes()
 	if err != nil {
 		return err
 	}
-	bases := p.Cells
 	l := &lineage{plan: p, evaluate: grid.Evaluate, tasks: tasks, facts: facts, seen: make(map[string]int)}
 	for _, fresh := range []bool{false, true} {
 		for _, base := range bases {

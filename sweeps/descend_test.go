@@ -24,7 +24,7 @@ func descendants(t *testing.T, finetune string) (*Plan, error) {
 	err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "base.yaml"), []byte("model: {layers: 1, width: 32, heads: 2, ffn: 64, context: 64}\ndata: {train: train, val: val}\nbudget: {steps: 100}\n"), 0o644),
 		os.WriteFile(filepath.Join(dir, "tune.yaml"), []byte("budget: {steps: 7}\noptimizer: {weight_decay: 0}\n"), 0o644),
-		os.WriteFile(filepath.Join(dir, "grid.yaml"), []byte("name: g\nbase: base.yaml\naxes: {optimizer.weight_decay: [0, 0.1, 1]}\nseeds: [1, 2]\nevaluate: {samples: 3, problems: 20}\nfinetune: "+finetune+"\n"), 0o644),
+		os.WriteFile(filepath.Join(dir, "grid.yaml"), []byte("name: g\nbase: base.yaml\naxes: {optimizer.weight_decay: [0, 0.1, 1]}\nseeds: [1, 2]\nevaluate: {samples: 3, problems: 20}\nanalyze: [rank, {name: probes, task: [party, decade]}]\nfinetune: "+finetune+"\n"), 0o644),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +57,14 @@ func TestNew_Descends(t *testing.T) {
 			continue
 		}
 		need := p.Cells[c.Needs]
+		if c.Kind == Analyze {
+			of := filepath.Join(need.Dir, "analyze")
+			out := map[string]string{"": of, "party": filepath.Join(of, "probes-party"), "decade": filepath.Join(of, "probes-decade")}[c.Task]
+			if need.Kind != Pretrain || c.Analysis.Model != need.Dir || c.Analysis.Out != out || filepath.Dir(c.Dir) != of || c.Parent != need.ID {
+				t.Errorf("cell %d: %+v", i, c)
+			}
+			continue
+		}
 		switch {
 		case c.Needs >= i:
 			t.Errorf("cell %d needs cell %d, which comes later", i, c.Needs)
@@ -71,6 +79,7 @@ func TestNew_Descends(t *testing.T) {
 	}
 	want := map[string]int{
 		"pretrain  fresh [{optimizer.weight_decay 0}]": 2, "pretrain  fresh [{optimizer.weight_decay 0.1}]": 2, "pretrain  fresh [{optimizer.weight_decay 1}]": 2,
+		"analyze  base []": 6, "analyze party base []": 6, "analyze decade base []": 6,
 		"finetune sums base []": 6, "evaluate sums base []": 6, "finetune prose base []": 6,
 		"finetune sums base [{optimizer.lr 0.1}]": 6, "evaluate sums base [{optimizer.lr 0.1}]": 6,
 		"finetune sums base [{optimizer.lr 0.2}]": 6, "evaluate sums base [{optimizer.lr 0.2}]": 6,
@@ -87,7 +96,7 @@ func TestNew_Descends(t *testing.T) {
 	}
 	for _, label := range []string{
 		"weight_decay=0.1 seed=2", "sums weight_decay=0 seed=1", "evaluate sums weight_decay=1 lr=0.1 seed=5",
-		"prose never-pretrained seed=2", "evaluate sums never-pretrained lr=0.2 seed=5",
+		"analyze rank weight_decay=0.1 seed=2", "analyze probes-party weight_decay=0 seed=1", "prose never-pretrained seed=2", "evaluate sums never-pretrained lr=0.2 seed=5",
 	} {
 		if !labels[label] {
 			t.Errorf("no cell has the label %q", label)
@@ -98,17 +107,17 @@ func TestNew_Descends(t *testing.T) {
 	}
 }
 
-// family are two base models with a fine-tuning and its evaluation each, and a never-pretrained one's.
+// family are two base models with a fine-tuning and its evaluation each, and a never-pretrained one's, and a look into each base model.
 func family(t *testing.T) *scene {
 	t.Helper()
-	s := newScene(t, repeat("ok", 8)...)
-	s.Needs, s.Fresh = []int{none, none, 0, 2, 1, 4, 0, 6}, 6
+	s := newScene(t, repeat("ok", 10)...)
+	s.Needs, s.Fresh, s.Looks = []int{none, none, 0, 2, 1, 4, 0, 6, 0, 1}, 6, 2
 	return s
 }
 
 func TestRun_DescendantsWaitForWhatTheyNeed(t *testing.T) {
 	s := family(t)
-	if summary := mustRun(t, s, s.options(), record.OK); summary.Done != 8 || summary.Starts != 8 || summary.Tokens != 5*2000 {
+	if summary := mustRun(t, s, s.options(), record.OK); summary.Done != 10 || summary.Starts != 10 || summary.Tokens != 5*2000 {
 		t.Errorf("%+v", summary)
 	}
 	if n := s.counts(t, "early"); len(n) > 0 {
@@ -128,14 +137,14 @@ func TestRun_FailedParent(t *testing.T) {
 	s := family(t)
 	s.Does[1] = "nan"
 	summary := mustRun(t, s, s.options(), record.Failed)
-	if summary.Done != 5 || summary.Failed != 1 || summary.Unfinished != 2 {
+	if summary.Done != 6 || summary.Failed != 1 || summary.Unfinished != 3 {
 		t.Errorf("%+v", summary)
 	}
 	s.Does[1] = "ok"
 	if cleared, err := s.plan().Retry(nil); err != nil || len(cleared) != 1 {
 		t.Fatalf("%v %v", cleared, err)
 	}
-	if summary := mustRun(t, s, s.options(), record.OK); summary.Done != 8 || summary.Starts != 3 {
+	if summary := mustRun(t, s, s.options(), record.OK); summary.Done != 10 || summary.Starts != 4 {
 		t.Errorf("%+v", summary)
 	}
 }
@@ -147,7 +156,7 @@ func TestRun_DescendantsSurviveKills(t *testing.T) {
 	mustRun(t, &pattern, pattern.options(), record.OK)
 	whole := time.Since(began)
 	undisturbed := digests(t, pattern.plan())
-	if len(undisturbed) != 8 {
+	if len(undisturbed) != 10 {
 		t.Fatalf("%d digests", len(undisturbed))
 	}
 	alive, life := pipe(t)
@@ -172,6 +181,33 @@ func TestRun_DescendantsSurviveKills(t *testing.T) {
 	_ = life.Close()
 	if _, err := io.ReadAll(alive); err != nil { // EOF: no orphan is left
 		t.Fatal(err)
+	}
+}
+
+// An analysis is done when its result is there: one that ends well without is tried again and given up, one whose result was removed is
+// made again, and nothing else is.
+func TestRun_AnalysesHaveResults(t *testing.T) {
+	s := family(t)
+	s.Does[9] = "nothing"
+	o := s.options()
+	o.Retries = 1
+	summary := mustRun(t, s, o, record.Failed)
+	if summary.Done != 9 || len(summary.Failures) != 1 || !strings.Contains(summary.Failures[0].Cause, "no result") {
+		t.Errorf("%+v", summary)
+	}
+	result := filepath.Join(s.plan().Cells[8].Dir, "gap.json")
+	if err := os.Remove(result); err != nil {
+		t.Fatal(err)
+	}
+	s.Does[9] = "ok"
+	if cleared, err := s.plan().Retry(nil); err != nil || len(cleared) != 1 {
+		t.Fatalf("%v %v", cleared, err)
+	}
+	if summary := mustRun(t, s, s.options(), record.OK); summary.Done != 10 || summary.Starts != 2 {
+		t.Errorf("%+v", summary)
+	}
+	if _, err := os.Stat(result); err != nil {
+		t.Error(err)
 	}
 }
 

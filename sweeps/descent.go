@@ -28,7 +28,7 @@ func chainOf(c Cell) chain {
 func (s Status) descent() descent {
 	d := make(descent)
 	for _, row := range s.Rows {
-		if !row.Stale && row.Cell.Kind != Pretrain {
+		if kind := row.Cell.Kind; !row.Stale && (kind == Finetune || kind == Evaluate) {
 			d[chainOf(row.Cell)] = append(d[chainOf(row.Cell)], row)
 		}
 	}
@@ -124,7 +124,7 @@ func (s Status) descendantsText() []string {
 	of := make(map[group]*sums)
 	for _, row := range s.Rows {
 		c := row.Cell
-		if row.Stale || c.Kind == Pretrain {
+		if row.Stale || c.Kind != Finetune && c.Kind != Evaluate {
 			continue
 		}
 		key := group{c.Task, c.Base == none}

@@ -2,8 +2,8 @@
 // cells, starts one process per cell, restarts what was interrupted, never
 // repeats what is finished, and says at any time how far the grid is.
 //
-// A cell is a base model, the fine-tuning of one on a task, or the evaluation
-// of what came of it. A cell starts when the one that it needs is done, so each
+// A cell is a base model, a look inside one, the fine-tuning of one on a task,
+// or the evaluation of what came of it. A cell starts when the one that it needs is done, so each
 // base model is trained once for all of its fine-tunings. Beside the base models a never-pretrained one goes through the
 // same fine-tunings.
 //
@@ -16,6 +16,7 @@
 //	runs/<grid>/
 //	  <run-id>/            one run (package record), logs/worker.log is its output
 //	    eval/<task>-<id>/  one evaluation: answers, samples, results.json
+//	    analyze/<name>/    one analysis: probes-<task>, gap; of rank, the result is analyze/rank.json
 //	  targets.json         Prometheus file discovery: the members that listen
 //	  .sweep/cells/        the config each member was started with
 //	  .sweep/claims/       one flock per cell: who works on it
@@ -42,7 +43,8 @@
 // as long as the sweep, with the parent-death signal set. The command must be
 // the trainer itself and no shell around it. It trains Cell.ConfigFile into
 // Cell.Dir with resume "auto" and listens on Cell.Listen when that is not empty; for a cell with an Evaluation it evaluates
-// into Cell.Dir and marks it done under Cell.ID.
+// into Cell.Dir and marks it done under Cell.ID; for one with an Analysis it writes <name>.json into Analysis.Out, where it finds it again, and
+// the runner marks Cell.Dir.
 // That config is complete: environment variables of the config were applied when
 // the grid was loaded and must not be applied again over it, or every cell would
 // train the same thing; the runner notices and fails the cell. A member that listens writes its host:port into the file metrics.addr of its

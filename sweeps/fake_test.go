@@ -50,6 +50,7 @@ type fakeSpec struct {
 	Needs           string // the folder of the cell that must be done
 	NeedsID         string
 	Evaluates       bool
+	Result          string // the file that an analysis writes
 }
 
 // Descriptors that every stand-in inherits.
@@ -87,6 +88,9 @@ func (f fakeSpec) train(signals <-chan os.Signal) (record.Code, error) {
 	}
 	if f.Evaluates {
 		return f.evaluate()
+	}
+	if f.Result != "" {
+		return f.analyze()
 	}
 	if err := record.MkdirAll(record.OS(), f.Dir); err != nil {
 		return record.CodeOf(err), err
@@ -139,6 +143,28 @@ func (f fakeSpec) evaluate() (record.Code, error) {
 		}
 	}
 	err = record.Mark(record.OS(), f.Dir, f.ID, record.OK, "")
+	return record.CodeOf(err), err
+}
+
+// analyze writes its result at once, and finds it again.
+func (f fakeSpec) analyze() (record.Code, error) {
+	if err := record.MkdirAll(record.OS(), f.Dir); err != nil {
+		return record.CodeOf(err), err
+	}
+	lock, err := record.Acquire(f.Dir)
+	if err != nil {
+		f.count("collision")
+		return record.CodeOf(err), err
+	}
+	defer lock.Release()
+	if _, err := lock.CleanTemp(record.OS()); err != nil {
+		return record.CodeOf(err), err
+	}
+	time.Sleep(f.Pace * time.Duration(f.Steps))
+	if f.Does == "nothing" {
+		return record.OK, nil
+	}
+	_, err = record.WriteResult(record.OS(), filepath.Dir(f.Result), record.ResultFile{Name: filepath.Base(f.Result), Data: []byte(f.ID)})
 	return record.CodeOf(err), err
 }
 
@@ -301,6 +327,7 @@ type scene struct {
 	Cores  int
 	Needs  []int // what each cell needs; nil: all are base models
 	Fresh  int   // the fine-tuning of a never-pretrained model; 0: none
+	Looks  int   // the last so many are analyses
 
 	extra [3]*os.File
 }
@@ -322,7 +349,12 @@ func (s *scene) plan() *Plan {
 			Parameters: 1000, Steps: s.Steps, Tokens: 100 * s.Steps, FLOPs: 6e6, WeightDecay: 0.1, Tau: 0.5,
 		})
 		if s.Needs != nil && s.Needs[i] != none {
-			p.Cells[i].comeFrom(p.Cells[s.Needs[i]], s.Fresh > 0 && i == s.Fresh)
+			parent := p.Cells[s.Needs[i]]
+			if i >= len(s.Does)-s.Looks {
+				p.Cells[i].lookInto(parent)
+				continue
+			}
+			p.Cells[i].comeFrom(parent, s.Fresh > 0 && i == s.Fresh)
 		}
 	}
 	return p
@@ -342,6 +374,15 @@ func (c *Cell) comeFrom(parent Cell, fresh bool) {
 	}
 }
 
+// lookInto makes a cell an analysis of a base model.
+func (c *Cell) lookInto(base Cell) {
+	a := config.Analysis{Name: config.Gap}
+	c.Kind, c.Needs, c.Base, c.Seed, c.Lineage, c.Axes = Analyze, base.Index, base.Index, base.Seed, base.Axes, nil
+	c.Dir = filepath.Join(base.Dir, record.AnalyzeDir, a.Folder())
+	c.Analysis = &Analysis{Analysis: a, Model: base.Dir, Out: c.Dir}
+	c.Steps, c.Tokens, c.FLOPs = 1, 0, 0
+}
+
 func (s *scene) census() string { return filepath.Join(s.Root, "census") }
 
 // command is the CommandFunc of the scene.
@@ -349,6 +390,9 @@ func (s *scene) command(ctx context.Context, c Cell, _ *os.File) (*exec.Cmd, err
 	f := fakeSpec{
 		ID: c.ID, Dir: c.Dir, Census: s.census(), Steps: s.Steps, Every: s.Every,
 		Does: s.Does[c.Index], Pace: s.Pace, Listen: c.Listen, Evaluates: c.Kind == Evaluate,
+	}
+	if c.Analysis != nil {
+		f.Result = filepath.Join(c.Analysis.Out, "gap.json")
 	}
 	if c.Needs != none {
 		parent := s.plan().Cells[c.Needs]
@@ -462,8 +506,12 @@ func digests(t *testing.T, p *Plan) map[string]string {
 		if !isDone(cell) {
 			continue
 		}
-		if cell.Kind == Evaluate {
-			text, err := os.ReadFile(filepath.Join(cell.Dir, answersName))
+		if !cell.trains() {
+			name := answersName
+			if cell.Kind == Analyze {
+				name = "gap.json"
+			}
+			text, err := os.ReadFile(filepath.Join(cell.Dir, name))
 			if err != nil {
 				t.Fatal(err)
 			}

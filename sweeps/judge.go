@@ -16,6 +16,11 @@ func (r *runner) onEnded(j *job, end ending) {
 	j.phase, j.cmd = waiting, nil
 	r.metrics.ended(end.code, 1)
 	r.tidy(j)
+	if a := j.cell.Analysis; a != nil && end.code == record.OK {
+		if err := a.conclude(r.o.FS, j.cell); err != nil {
+			end = ending{code: record.CodeOf(err), what: err.Error()}
+		}
+	}
 	if isDone(j.cell) {
 		j.fault = fault{}
 		r.end(j, finished)

@@ -16,30 +16,32 @@ const hiddenDir = ".sweep"
 // Kind is what a cell makes.
 type Kind string
 
-// The kinds of cells, in the order in which a model goes through them.
+// The kinds of cells.
 const (
 	Pretrain Kind = "pretrain" // a base model
 	Finetune Kind = "finetune" // a base model, or a never-pretrained one, fine-tuned on a task
 	Evaluate Kind = "evaluate" // the answers of a fine-tuned model, scored
+	Analyze  Kind = "analyze"  // a look inside a base model
 )
 
 // none stands for no cell.
 const none = -1
 
-// A Cell is one process of a grid: a base model of one seed, a fine-tuned model, or the evaluation of one.
+// A Cell is one process of a grid: a base model of one seed, a fine-tuned model, the evaluation of one, or an analysis.
 type Cell struct {
 	// Index is the position in the plan, from 0.
 	Index int  `json:"index"`
 	Kind  Kind `json:"kind"`
-	// ID is config.Resolved.ID, for an evaluation a hash of what decides it: the same on every machine.
+	// ID is config.Resolved.ID, for an evaluation or an analysis a hash of what decides it: the same on every machine.
 	ID string `json:"id"`
-	// Dir is the run folder, <root>/<grid>/<id>; of an evaluation eval/<task>-<id> in that of its model.
+	// Dir is the run folder, <root>/<grid>/<id>; of an evaluation eval/<task>-<id> in that of its model, of an analysis
+	// analyze/<name>.
 	Dir string `json:"dir"`
 	// Needs is the index of the cell that must be done before this one, and Base that of the base model that it comes
 	// from; −1: there is none.
 	Needs int `json:"needs"`
 	Base  int `json:"base"`
-	// Task is what it is fine-tuned on.
+	// Task is what it is fine-tuned on, or what probes are of.
 	Task string `json:"task,omitempty"`
 	// Axes are the values that make this cell, in the order of the grid: of a fine-tuning its own. Lineage has those of the
 	// base model.
@@ -50,7 +52,7 @@ type Cell struct {
 	Parent string `json:"parent,omitempty"`
 
 	Parameters int64 `json:"parameters"`
-	// Steps of training, or problems to answer.
+	// Steps of training, or problems to answer; 1 of an analysis.
 	Steps int64 `json:"steps"`
 	// Tokens is the whole budget, Steps times the tokens of a step; of an evaluation about what it generates.
 	Tokens int64 `json:"tokens"`
@@ -68,8 +70,9 @@ type Cell struct {
 	Threads    int    `json:"threads,omitempty"`
 	Listen     string `json:"-"`
 
-	// Evaluation says how to evaluate; nil for a training.
+	// Evaluation says how to evaluate, Analysis what to measure; nil for other kinds.
 	Evaluation *Evaluation `json:"evaluation,omitempty"`
+	Analysis   *Analysis   `json:"analysis,omitempty"`
 
 	// Run is the config of the cell, Facts what its data is.
 	Run   config.Run       `json:"-"`
@@ -78,19 +81,22 @@ type Cell struct {
 }
 
 // trains says that the cell is a run: a folder with a record, metrics and checkpoints.
-func (c Cell) trains() bool { return c.Kind != Evaluate }
+func (c Cell) trains() bool { return c.Kind != Evaluate && c.Kind != Analyze }
 
 // Label names the cell for people: what is done, on what, from where, and its seed.
 func (c Cell) Label() string {
 	var words []string
-	if c.Kind == Evaluate {
-		words = append(words, "evaluate")
-	}
-	if c.Kind != Pretrain {
+	switch c.Kind {
+	case Pretrain:
+	case Analyze:
+		words = append(words, "analyze", c.Analysis.Folder())
+	case Evaluate:
+		words = append(words, "evaluate", c.Task)
+	case Finetune:
 		words = append(words, c.Task)
-		if c.Base == none {
-			words = append(words, "never-pretrained")
-		}
+	}
+	if c.Kind != Pretrain && c.Base == none {
+		words = append(words, "never-pretrained")
 	}
 	for _, axis := range slices.Concat(c.Lineage, c.Axes) {
 		words = append(words, printable(shortKey(axis.Name)+"="+axis.Value, 60))
@@ -113,7 +119,7 @@ type Plan struct {
 	Cells []Cell `json:"cells"`
 }
 
-// New lays out a grid under root: the base models first, then what descends from each. tasks is the folder that has the
+// New lays out a grid under root: the base models first, then what is measured of each and what descends from it. tasks is the folder that has the
 // tasks of fine-tunings. It refuses (record.Usage) a name that cannot be a folder, a grid without cells, a cell that config
 // refuses, and two cells that are the same run, naming both.
 func New(grid config.Grid, root, tasks string, facts Facts) (*Plan, error) {
@@ -141,7 +147,11 @@ func New(grid config.Grid, root, tasks string, facts Facts) (*Plan, error) {
 		seen[cell.ID] = cell
 		plan.Cells = append(plan.Cells, cell)
 	}
-	return plan, plan.descend(grid, tasks, facts)
+	bases := plan.Cells
+	if err := plan.analyses(grid); err != nil {
+		return plan, err
+	}
+	return plan, plan.descend(grid, bases, tasks, facts)
 }
 
 // lay resolves one point of the grid into the cell of a base model; with an error it has its label.

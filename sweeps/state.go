@@ -45,7 +45,7 @@ func readMark(c Cell, name string) (m mark, there bool) {
 // DONE that is empty, garbage or copied from elsewhere is none.
 func isDone(c Cell) bool {
 	m, there := readMark(c, record.DoneFile)
-	return there && m.ID == c.ID && m.Code == record.OK
+	return there && m.ID == c.ID && m.Code == record.OK && (c.Analysis == nil || c.Analysis.check() == nil)
 }
 
 // stateOf says where a cell stands and, when it has failed, how.

@@ -112,7 +112,7 @@ func (p *Plan) Status() (Status, error) {
 			speed += float64(row.TokensPerSecond)
 		}
 	}
-	for _, kind := range []Kind{Pretrain, Finetune, Evaluate} {
+	for _, kind := range []Kind{Pretrain, Analyze, Finetune, Evaluate} {
 		for _, state := range states() {
 			c := Count{Kind: kind, State: state}
 			c.Runs = counts[c]

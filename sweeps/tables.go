@@ -115,7 +115,7 @@ func (s Status) WritePlan(w io.Writer) error {
 	t.AppendFooter(foot)
 	t.SetColumnConfigs(rightAligned("#", "seed", "parameters", "steps", "tokens", "FLOPs", "tau"))
 	t.Render()
-	for _, line := range s.descendantsText() {
+	for _, line := range slices.Concat(s.analysesText(), s.descendantsText()) {
 		out.printf("%s\n", line)
 	}
 	out.printf("\n%s\n", s.countsText())
@@ -165,7 +165,7 @@ func (s Status) countsText() string {
 	for _, of := range []struct {
 		kind  Kind
 		words string
-	}{{Pretrain, "cells"}, {Finetune, "fine-tunings"}, {Evaluate, "evaluations"}} {
+	}{{Pretrain, "cells"}, {Analyze, "analyses"}, {Finetune, "fine-tunings"}, {Evaluate, "evaluations"}} {
 		if text := s.countOf(of.kind, of.words); text != "" {
 			parts = append(parts, text)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -49,23 +50,30 @@ func keep[R kept](s streams, asJSON bool, out, file string, a analysis[R]) error
 	return err
 }
 
-// analysisDir is the folder that an analysis goes to: the one asked for, or, in the run's folder, the analyses' with the names below.
-func analysisDir(source model.Source, out string, below ...string) (string, error) {
+// analysisDir is the folder that an analysis goes to: the one asked for, or one with a name among the analyses of the run.
+func analysisDir(source model.Source, out, name string) (string, error) {
 	if out != "" {
 		return out, nil
 	}
 	if source.RunDir == "" {
 		return "", record.Fail(record.Usage, "%s is a Hugging Face folder: name a folder for the result with --out", source.Path)
 	}
-	return filepath.Join(append([]string{source.RunDir, record.AnalyzeDir}, below...)...), nil
+	return filepath.Join(source.RunDir, record.AnalyzeDir, name), nil
 }
 
-// lockDir makes a folder and keeps other processes from writing into it.
+// lockDir makes a folder, keeps other processes from writing into it, and removes what one that was killed left half-written.
 func lockDir(dir string) (*record.Lock, error) {
 	if err := record.MkdirAll(record.OS(), dir); err != nil {
 		return nil, err
 	}
-	return record.Acquire(dir)
+	lock, err := record.Acquire(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := lock.CleanTemp(record.OS()); err != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	return lock, nil
 }
 
 // counter shows from time to time how much is done, of how much, and for how long: format has a verb for each.

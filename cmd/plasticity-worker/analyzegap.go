@@ -28,7 +28,7 @@ func analyzeGap(ctx context.Context, r request.AnalyzeGap, s streams) error {
 	if err != nil {
 		return err
 	}
-	out, err := analysisDir(source, r.Out)
+	out, err := analysisDir(source, r.Out, "gap")
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func TestAnalyzeGap_FindsAnOverfitAndNothingElse(t *testing.T) {
 	prepared := noise(t)
 	over := trained(t, prepared, "{epochs: 20}", "1e-2")
 	got := gapOf(t, request.AnalyzeGap{Model: over})
-	if got.Out != filepath.Join(over, "analyze") || got.Unchanged || len(got.Results.Comparisons) != 1 {
+	if got.Out != filepath.Join(over, "analyze", "gap") || got.Unchanged || len(got.Results.Comparisons) != 1 {
 		t.Fatalf("%+v", got)
 	}
 	c := got.Results.Comparisons[0]

@@ -9,7 +9,7 @@ import (
 )
 
 func newAnalyzeGap(a *app) *cobra.Command {
-	var r request.AnalyzeGap
+	r := defaultGap()
 	cmd := &cobra.Command{
 		Use: "gap", Short: "Compare the loss on text seen in training with that on held-out text",
 		Long: `Compare a model's loss on text that it was trained on with its loss on as much text that it was not: the train-validation gap.
@@ -45,9 +45,9 @@ line {"out","unchanged","results"}.`,
 	cmd.Flags().StringVarP(&r.Model, "model", "m", "", "run, checkpoint or Hugging Face folder")
 	cmd.Flags().StringVar(&r.Data, "data", "", "prepared folder of the training text (default: the run's)")
 	cmd.Flags().StringVar(&r.HeldOut, "heldout", "", "prepared folder of held-out text (default: the run's validation text)")
-	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder for the result (default: analyze in the run's folder)")
-	cmd.Flags().Int64Var(&r.Tokens, "tokens", 1<<20, "tokens of each side, at most")
-	cmd.Flags().Int64Var(&r.Seed, "seed", 1, "seed of the draws and of the bootstrap")
+	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder for the result (default: analyze/gap in the run's folder)")
+	cmd.Flags().Int64Var(&r.Tokens, "tokens", r.Tokens, "tokens of each side, at most")
+	cmd.Flags().Int64Var(&r.Seed, "seed", r.Seed, "seed of the draws and of the bootstrap")
 	cmd.Flags().IntVar(&r.Threads, "threads", 0, "threads; 0: all cores")
 	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON")
 	return cmd

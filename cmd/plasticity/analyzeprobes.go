@@ -12,7 +12,7 @@ import (
 )
 
 func newAnalyzeProbes(a *app) *cobra.Command {
-	var r request.AnalyzeProbes
+	r := defaultProbes()
 	cmd := &cobra.Command{
 		Use: "probes", Short: "Read labels of texts from a model's hidden states by linear classifiers",
 		Long: `Read labels of texts from a model's hidden states: for the embedding and for each layer a logistic regression on standardised states,
@@ -51,13 +51,13 @@ over layers. Another result is not replaced. With --json the result is one line 
 	cmd.Flags().StringVar(&r.Task, "task", "", strings.Join(label.Tasks(), ", "))
 	cmd.Flags().StringVar(&r.Data, "data", "", "folder of the task's data")
 	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder for the result (default: analyze/probes-TASK in the run's folder)")
-	cmd.Flags().StringVar(&r.Pool, "pool", probe.Last, "state of a text: that of its last token, or the mean over tokens: last or mean")
+	cmd.Flags().StringVar(&r.Pool, "pool", r.Pool, "state of a text: that of its last token, or the mean over tokens: last or mean")
 	cmd.Flags().StringSliceVar(&r.Layers, "layers", nil, "layers, from 0, and embedding (default: all)")
-	cmd.Flags().IntVar(&r.Train, "train", 2000, "texts to learn from, at most")
-	cmd.Flags().IntVar(&r.Val, "val", 500, "texts to choose the penalty by, at most")
-	cmd.Flags().IntVar(&r.Test, "test", 1000, "texts to test on, at most")
+	cmd.Flags().IntVar(&r.Train, "train", r.Train, "texts to learn from, at most")
+	cmd.Flags().IntVar(&r.Val, "val", r.Val, "texts to choose the penalty by, at most")
+	cmd.Flags().IntVar(&r.Test, "test", r.Test, "texts to test on, at most")
 	cmd.Flags().StringVar(&r.Features, "features", "", "file for the features and labels, as safetensors (default: none)")
-	cmd.Flags().Int64Var(&r.Seed, "seed", 1, "seed of texts drawn, labels shuffled and bootstrap")
+	cmd.Flags().Int64Var(&r.Seed, "seed", r.Seed, "seed of texts drawn, labels shuffled and bootstrap")
 	cmd.Flags().IntVar(&r.Threads, "threads", 0, "threads; 0: all cores")
 	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON")
 	return cmd

@@ -44,6 +44,9 @@ func (f *sweepFlags) plan(a *app, cmd *cobra.Command) (*sweeps.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkAnalyses(g); err != nil {
+		return nil, err
+	}
 	cells, err := g.Cells()
 	if err != nil {
 		return nil, err
@@ -281,9 +284,12 @@ func runSweep(a *app, cmd *cobra.Command, flags *runFlags) error {
 	return err
 }
 
-// member builds the command that trains or evaluates a cell; sweeps starts it.
+// member builds the command that trains, evaluates or analyzes a cell; sweeps starts it.
 func (a *app) member(grid string) sweeps.CommandFunc {
 	return func(_ context.Context, c sweeps.Cell, _ *os.File) (*exec.Cmd, error) {
+		if look := c.Analysis; look != nil {
+			return a.analysis(look, c.Threads)
+		}
 		if e := c.Evaluation; e != nil {
 			return a.workerCommand(request.CommandEvalTask, request.EvalTask{
 				ID: c.ID, Model: e.Model, Task: e.Task, Out: c.Dir, Samples: e.Samples, Limit: e.Problems, MaxTokens: e.MaxTokens,

@@ -163,7 +163,7 @@ type AnalyzeGap struct {
 	Model   string `json:"model"`
 	Data    string `json:"data,omitempty"`     // prepared text that the model was trained on; empty: the run's
 	HeldOut string `json:"held_out,omitempty"` // prepared text that it was not trained on; empty: the run's validation text
-	Out     string `json:"out,omitempty"`      // empty: analyze in the run's folder
+	Out     string `json:"out,omitempty"`      // empty: analyze/gap in the run's folder
 	Tokens  int64  `json:"tokens"`             // of each side, at most
 	Seed    int64  `json:"seed"`
 	Threads int    `json:"threads,omitempty"`
