@@ -301,9 +301,9 @@ func byNumber(a, b string) int {
 func cellOf(r plots.Record) cell {
 	c := cell{ID: r.Info.ID, Address: address("run", r.Info.ID), State: r.State, Text: "–", Percent: percent(r)}
 	if loss, ok := validation(r); ok {
-		c.Text = number(loss)
+		c.Text = nats(loss)
 	} else if len(r.Metrics) > 0 {
-		c.Text = number(float64(latest(r).Loss))
+		c.Text = nats(float64(latest(r).Loss))
 	}
 	return c
 }
@@ -328,17 +328,17 @@ func (s *snapshot) runPage(r plots.Record) runPage {
 		head: s.head("run " + i.ID), ID: i.ID, Grid: grid, GridAddress: address("grid", grid), State: r.State, Cause: r.Cause, Percent: percent(r),
 	}
 	for _, a := range s.axes(r) {
-		page.Facts = append(page.Facts, fact{a.Name, a.Value})
+		page.Facts = append(page.Facts, fact{a.Name[strings.LastIndexByte(a.Name, '.')+1:], a.Value})
 	}
 	loss, evaluated := validation(r)
 	page.Facts = append(page.Facts,
 		fact{"seed", strconv.FormatInt(i.Seed, 10)}, fact{"model", fmt.Sprintf("%s, %s parameters", i.Model, short(float64(i.Parameters)))},
 		fact{"step", fmt.Sprintf("%d of %d", m.Step, i.Steps)}, fact{"tokens", fmt.Sprintf("%s of %s", short(float64(m.Tokens)), short(float64(i.Tokens)))})
 	if len(r.Metrics) > 0 {
-		page.Facts = append(page.Facts, fact{"training loss", number(float64(m.Loss))})
+		page.Facts = append(page.Facts, fact{"training loss", nats(float64(m.Loss))})
 	}
 	if evaluated {
-		page.Facts = append(page.Facts, fact{"validation loss", number(loss)})
+		page.Facts = append(page.Facts, fact{"validation loss", nats(loss)})
 	}
 	if len(r.Metrics) > 0 {
 		page.Facts = append(page.Facts,
@@ -365,6 +365,14 @@ func (s *snapshot) runPage(r plots.Record) runPage {
 
 // eventLines is how many of the last events a page shows.
 const eventLines = 12
+
+// nats prints a loss with four decimals, so that those of a column stand below each other.
+func nats(v float64) string {
+	if math.IsNaN(v) {
+		return "not a number"
+	}
+	return strconv.FormatFloat(v, 'f', 4, 64)
+}
 
 // number prints a number with five digits.
 func number(v float64) string {

@@ -13,6 +13,7 @@ packages=$(tools/get.sh pages)
 work=build/pages
 mkdir -p "$work"
 bin/plasticity report --runs "$runs" --out "$work/report" --quiet
+rm -f "$work/address" # of an earlier server
 bin/plasticity serve --runs "$(dirname "$runs")" --listen 127.0.0.1:0 --quiet >"$work/address" &
 server=$!
 trap 'kill "$server"' EXIT
