@@ -40,7 +40,8 @@ var (
 		{pkg: "eval/metric", imports: []string{"record"}},
 		{pkg: "model/source", imports: []string{"config", "data", "record", "torch/safetensors"}},
 		{pkg: "analyze/rank", imports: []string{"config", "model/source", "record", "torch/safetensors"}},
-		{pkg: "analyze/gap", imports: []string{"data", "record"}},
+		{pkg: "analyze/window", imports: []string{"data", "record"}},
+		{pkg: "analyze/gap", imports: []string{"analyze/window", "data", "record"}},
 		{pkg: "analyze/label", imports: []string{"data", "record"}},
 		{pkg: "analyze/probe", imports: []string{"eval/metric", "record"}},
 		{pkg: "cmd/internal/request", imports: []string{"record"}},
@@ -78,7 +79,7 @@ var (
 		{
 			pkg: "cmd/plasticity-worker",
 			imports: []string{
-				"cmd/internal/request", "analyze/gap", "analyze/label", "analyze/probe", "trainer", "eval", "eval/answer", "eval/metric", "model", "torch", "torch/safetensors", "config",
+				"cmd/internal/request", "analyze/gap", "analyze/label", "analyze/probe", "analyze/window", "trainer", "eval", "eval/answer", "eval/metric", "model", "torch", "torch/safetensors", "config",
 				"data", "data/task", "record",
 			},
 		},
@@ -86,7 +87,7 @@ var (
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
 	pure = []string{
-		"analyze/gap", "analyze/label", "analyze/probe", "analyze/rank", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric",
+		"analyze/gap", "analyze/label", "analyze/probe", "analyze/rank", "analyze/window", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric",
 		"model/source", "plots", "record", "serve", "sweeps", "torch/safetensors",
 	}
 )

@@ -7,8 +7,7 @@
 // same document, so that what makes a document hard cancels. A window that was not read may still touch what was: its neighbours in
 // the document.
 //
-// Intervals are percentiles of a bootstrap over windows, or over pairs of them. Windows of one document resemble each other, so beside
-// each stands the interval over whole documents, which is the one to trust where there are few documents.
+// Each gap has an interval over windows, or pairs of them, and one over whole documents (package window).
 //
-// The package is pure: it imports data and record.
+// The package is pure: it imports analyze/window, data and record.
 package gap

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"plasticity/analyze/window"
 	"plasticity/data"
 	"plasticity/record"
 )
@@ -46,9 +47,9 @@ func prepared(t *testing.T) (train, val *data.Set) {
 	return train, val
 }
 
-func text(t *testing.T, set *data.Set) *Text {
+func text(t *testing.T, set *data.Set) *window.Text {
 	t.Helper()
-	x, err := NewText(set, width)
+	x, err := window.NewText(set, width)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,29 +68,29 @@ func read(h data.History) map[int64]bool {
 func TestPaired_ReadAndUnreadOfOneDocument(t *testing.T) {
 	train, _ := prepared(t)
 	x := text(t, train)
-	h := data.NewHistory(x.Windows(), x.Windows()/3, 9, data.Shuffled)
+	h := data.NewHistory(x.Windows, x.Windows/3, 9, data.Shuffled)
 	seen, unseen := Paired(x, h, 60, 1)
-	if seen.Windows() != 60 || unseen.Windows() != 60 {
-		t.Fatalf("%d and %d windows, want 60", seen.Windows(), unseen.Windows())
+	if seen.Len() != 60 || unseen.Len() != 60 {
+		t.Fatalf("%d and %d windows, want 60", seen.Len(), unseen.Len())
 	}
 	was, used := read(h), make(map[int64]bool)
-	for i := range seen.windows {
-		a, b := seen.windows[i], unseen.windows[i]
+	for i := range seen.Windows {
+		a, b := seen.Windows[i], unseen.Windows[i]
 		if !was[a] || was[b] {
 			t.Errorf("pair %d: window %d was read: %v, window %d: %v", i, a, was[a], b, was[b])
 		}
-		if seen.documents[i] != unseen.documents[i] {
-			t.Errorf("pair %d: of documents %d and %d", i, seen.documents[i], unseen.documents[i])
+		if seen.Documents[i] != unseen.Documents[i] {
+			t.Errorf("pair %d: of documents %d and %d", i, seen.Documents[i], unseen.Documents[i])
 		}
 		if used[a] || used[b] {
 			t.Errorf("pair %d has a window of an earlier one", i)
 		}
 		used[a], used[b] = true, true
 	}
-	if other, _ := Paired(x, h, 60, 2); fmt.Sprint(other.windows) == fmt.Sprint(seen.windows) {
+	if other, _ := Paired(x, h, 60, 2); fmt.Sprint(other.Windows) == fmt.Sprint(seen.Windows) {
 		t.Error("another seed drew the same windows")
 	}
-	if whole, _ := Paired(x, data.NewHistory(x.Windows(), x.Windows()*2, 9, data.Shuffled), 60, 1); whole.Windows() != 0 {
+	if whole, _ := Paired(x, data.NewHistory(x.Windows, x.Windows*2, 9, data.Shuffled), 60, 1); whole.Len() != 0 {
 		t.Error("a run that has read everything has pairs")
 	}
 }
@@ -98,11 +99,11 @@ func TestPaired_ReadAndUnreadOfOneDocument(t *testing.T) {
 func TestPaired_OneLongDocument(t *testing.T) {
 	train, _ := prepared(t)
 	const windows, read = 400_000, 50 // nearly all of the last document
-	x := &Text{Set: train, documents: text(t, train).documents, context: 1, windows: windows}
+	x := &window.Text{Set: train, Documents: text(t, train).Documents, Context: 1, Windows: windows}
 	began := time.Now()
 	seen, unseen := Paired(x, data.NewHistory(windows, read, 9, data.Shuffled), 2*read, 1)
-	if n := seen.Windows(); n < read/2 || n > read || unseen.Windows() != n {
-		t.Errorf("%d and %d windows of %d that were read", n, unseen.Windows(), read)
+	if n := seen.Len(); n < read/2 || n > read || unseen.Len() != n {
+		t.Errorf("%d and %d windows of %d that were read", n, unseen.Len(), read)
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v", took)
@@ -112,14 +113,14 @@ func TestPaired_OneLongDocument(t *testing.T) {
 func TestUnpaired_EqualNumbers(t *testing.T) {
 	train, val := prepared(t)
 	x, y := text(t, train), text(t, val)
-	h := data.NewHistory(x.Windows(), x.Windows()/3, 9, data.Shuffled)
+	h := data.NewHistory(x.Windows, x.Windows/3, 9, data.Shuffled)
 	for _, n := range []int64{5, 1 << 40} {
 		seen, unseen := Unpaired(x, h, y, n, 1)
-		if want := int(min(n, h.Read(), y.Windows())); seen.Windows() != want || unseen.Windows() != want {
-			t.Fatalf("%d and %d windows, want %d", seen.Windows(), unseen.Windows(), want)
+		if want := int(min(n, h.Read(), y.Windows)); seen.Len() != want || unseen.Len() != want {
+			t.Fatalf("%d and %d windows, want %d", seen.Len(), unseen.Len(), want)
 		}
 		was, used := read(h), make(map[int64]bool)
-		for _, w := range seen.windows {
+		for _, w := range seen.Windows {
 			if !was[w] || used[w] {
 				t.Errorf("window %d: read %v, drawn before %v", w, was[w], used[w])
 			}
@@ -143,7 +144,7 @@ func (p *planted) SummedLoss(b data.Batch) (float64, error) {
 func TestCompare_FindsAPlantedGapAndNoOther(t *testing.T) {
 	train, _ := prepared(t)
 	x := text(t, train)
-	h := data.NewHistory(x.Windows(), x.Windows()/2, 9, data.Shuffled)
+	h := data.NewHistory(x.Windows, x.Windows/2, 9, data.Shuffled)
 	for _, bonus := range []float64{0, 0.3} {
 		m := &planted{random: rand.New(rand.NewPCG(1, 2)), bonus: map[string]float64{}}
 		for i := range h.Read() {
@@ -168,35 +169,6 @@ func TestCompare_FindsAPlantedGapAndNoOther(t *testing.T) {
 				t.Errorf("bonus %v: gap %v in %v over %s", bonus, c.Gap, i, name)
 			}
 		}
-	}
-}
-
-// The bootstrap's interval has the half-width that the normal distribution gives: 1.96 standard errors.
-func TestInterval_IsThatOfAMean(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4))
-	samples := [][]float64{make([]float64, 400), make([]float64, 400)}
-	for k, s := range samples {
-		for i := range s {
-			s[i] = float64(k) + random.NormFloat64()
-		}
-	}
-	got := interval(1, samples, nil)
-	want := 1.96 * math.Sqrt(2.0/400)
-	if half := float64(got[1]-got[0]) / 2; math.Abs(half/want-1) > 0.12 {
-		t.Errorf("half-width %v, want about %v", half, want)
-	}
-	if center := mean(samples[0]) - mean(samples[1]); math.Abs(float64(got[0]+got[1])/2-center) > 0.02 {
-		t.Errorf("interval %v around %v", got, center)
-	}
-	// Copies of a value within a document are no new evidence.
-	copies, documents := make([]float64, 400), make([]int, 400)
-	for i := range copies {
-		copies[i], documents[i] = samples[0][i/20], i/20
-	}
-	over := interval(1, [][]float64{copies}, [][]int{documents})
-	within := interval(1, [][]float64{copies}, nil)
-	if ratio := float64((over[1] - over[0]) / (within[1] - within[0])); ratio < 3.5 || ratio > 5.5 { // √20
-		t.Errorf("over documents %v, over windows %v: ratio %v", over, within, ratio)
 	}
 }
 

@@ -2,40 +2,10 @@ package gap
 
 import (
 	"context"
-	"math"
 
-	"plasticity/data"
+	"plasticity/analyze/window"
 	"plasticity/record"
 )
-
-// Scorer computes losses: eval.Scorer.
-type Scorer interface {
-	// SummedLoss adds up the losses in nats of the targets of a batch.
-	SummedLoss(b data.Batch) (float64, error)
-}
-
-// losses are the mean losses in nats per token of the windows of a side.
-func (s *Side) losses(ctx context.Context, m Scorer, done func()) ([]float64, error) {
-	out := make([]float64, 0, len(s.windows))
-	for b, err := range s.set.Pick(s.context, s.windows) {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return nil, err
-		}
-		sum, err := m.SummedLoss(b)
-		if err != nil {
-			return nil, err
-		}
-		if math.IsNaN(sum) || math.IsInf(sum, 0) {
-			return nil, record.Fail(record.NonFinite, "the loss of a window of %s is %v: the weights are damaged or diverged in training", s.set.Dir(), sum)
-		}
-		out = append(out, sum/float64(s.context))
-		done()
-	}
-	return out, nil
-}
 
 // Comparison is the loss on text that was read in training beside that on as much text that was not.
 type Comparison struct {
@@ -65,39 +35,27 @@ const (
 )
 
 // Compare measures the losses of two sides, paired or not, of the same number of windows. done is told of each window.
-func Compare(ctx context.Context, m Scorer, heldOut string, paired bool, seen, unseen Side, seed int64, done func()) (Comparison, error) {
-	a, err := seen.losses(ctx, m, done)
+func Compare(ctx context.Context, m window.Scorer, heldOut string, paired bool, seen, unseen window.Sample, seed int64, done func()) (Comparison, error) {
+	a, err := seen.Losses(ctx, m, done)
 	if err != nil {
 		return Comparison{}, err
 	}
-	b, err := unseen.losses(ctx, m, done)
+	b, err := unseen.Losses(ctx, m, done)
 	if err != nil {
 		return Comparison{}, err
 	}
 	c := Comparison{
-		HeldOut: heldOut, Pairing: unpaired, Sequences: len(a), Tokens: int64(len(a)) * int64(seen.context),
-		SeenDocuments: len(groups(a, seen.documents)), HeldOutDocuments: len(groups(b, unseen.documents)),
-		SeenLoss: record.Float(mean(a)), HeldOutLoss: record.Float(mean(b)), Gap: record.Float(mean(b) - mean(a)),
+		HeldOut: heldOut, Pairing: unpaired, Sequences: seen.Len(), Tokens: seen.Tokens(),
+		SeenDocuments: seen.DocumentCount(), HeldOutDocuments: unseen.DocumentCount(),
+		SeenLoss: record.Float(window.Mean(a)), HeldOutLoss: record.Float(window.Mean(b)), Gap: record.Float(window.Mean(b) - window.Mean(a)),
 	}
 	samples := [][]float64{b, a}
-	documents := [][]int{unseen.documents, seen.documents}
+	documents := [][]int{unseen.Documents, seen.Documents}
 	if paired {
 		c.Pairing = pairedByDocument
-		difference := make([]float64, len(a))
-		for i := range a {
-			difference[i] = b[i] - a[i]
-		}
-		samples, documents = [][]float64{difference}, documents[:1]
+		samples, documents = [][]float64{window.Differences(a, b)}, documents[:1]
 	}
-	c.Interval = interval(seed, samples, nil)
-	c.DocumentInterval = interval(seed, samples, documents)
+	c.Interval = window.Interval(seed, samples, nil)
+	c.DocumentInterval = window.Interval(seed, samples, documents)
 	return c, nil
-}
-
-func mean(x []float64) float64 {
-	sum := 0.0
-	for _, v := range x {
-		sum += v
-	}
-	return sum / float64(len(x))
 }

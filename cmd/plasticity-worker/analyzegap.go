@@ -5,10 +5,10 @@ import (
 	"math"
 
 	"plasticity/analyze/gap"
+	"plasticity/analyze/window"
 	"plasticity/cmd/internal/request"
 	"plasticity/config"
 	"plasticity/data"
-	"plasticity/eval"
 	"plasticity/model"
 	"plasticity/record"
 	"plasticity/trainer"
@@ -56,11 +56,8 @@ func readBy(source model.Source, r request.AnalyzeGap) (readText, error) {
 	given := readText{train: r.Data, heldOut: r.HeldOut, samples: gap.AllRead, order: data.Sequential}
 	var c config.Run
 	if source.RunDir != "" {
-		run, err := record.Open(source.RunDir)
-		if err != nil {
-			return readText{}, err
-		}
-		if c, err = config.Load(config.LoadOptions{File: run.Path(record.ResolvedFile)}); err != nil {
+		var err error
+		if _, c, err = configOf(source); err != nil {
 			return readText{}, err
 		}
 	}
@@ -127,40 +124,34 @@ func (g *gapping) measure(ctx context.Context) (*gap.Result, error) {
 	if err := g.train.Verify(ctx); err != nil { // what is compared must be what was read
 		return nil, err
 	}
-	train, err := gap.NewText(g.train, g.settings.Context)
+	train, err := window.NewText(g.train, g.settings.Context)
 	if err != nil {
 		return nil, err
 	}
 	samples := g.settings.Samples
 	if samples == gap.AllRead {
-		samples = train.Windows()
+		samples = train.Windows
 	}
-	history := data.NewHistory(train.Windows(), samples, g.settings.OrderSeed, g.settings.Order)
+	history := data.NewHistory(train.Windows, samples, g.settings.OrderSeed, g.settings.Order)
 	result.Windows, result.WindowsRead, result.Passes = history.Windows(), history.Read(), record.Float(history.Passes())
 	if g.settings.Samples == gap.AllRead {
 		result.Passes = record.Float(math.NaN())
 	}
-	m, _, err := open(g.request.Model, g.request.Threads)
-	if err != nil {
-		return nil, err
-	}
-	defer m.Close()
-	scorer, err := eval.NewScorer(m, 1, compute(g.request.Threads)) // a loss for each window
+	scorer, err := openScorer(g.streams, g.request.Quiet, g.request.Model, g.request.Threads)
 	if err != nil {
 		return nil, err
 	}
 	defer scorer.Close()
-	fellBack(g.streams, g.request.Quiet, scorer.Fallback())
 	n := max(1, g.settings.Tokens/int64(g.settings.Context))
-	compare := func(heldOut string, paired bool, seen, unseen gap.Side) error {
-		done, report := 0, g.streams.counter(g.request.Quiet, heldOut+": %d of %d windows, %.1fs\n", 2*seen.Windows())
+	compare := func(heldOut string, paired bool, seen, unseen window.Sample) error {
+		done, report := 0, g.streams.counter(g.request.Quiet, heldOut+": %d of %d windows, %.1fs\n", 2*seen.Len())
 		c, err := gap.Compare(ctx, scorer, heldOut, paired, seen, unseen, g.settings.Seed, func() { done++; report(done) })
 		result.Comparisons = append(result.Comparisons, c)
 		return err
 	}
 	if g.heldOut != nil {
 		result.HeldOut = g.heldOut.Dir()
-		text, err := gap.NewText(g.heldOut, g.settings.Context)
+		text, err := window.NewText(g.heldOut, g.settings.Context)
 		if err != nil {
 			return nil, err
 		}
@@ -169,7 +160,7 @@ func (g *gapping) measure(ctx context.Context) (*gap.Result, error) {
 			return nil, err
 		}
 	}
-	if seen, unseen := gap.Paired(train, history, n, g.settings.Seed); seen.Windows() > 0 {
+	if seen, unseen := gap.Paired(train, history, n, g.settings.Seed); seen.Len() > 0 {
 		if err := compare(gap.Unread, true, seen, unseen); err != nil {
 			return nil, err
 		}

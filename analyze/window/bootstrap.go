@@ -1,4 +1,4 @@
-package gap
+package window
 
 import (
 	"math/rand/v2"
@@ -10,8 +10,8 @@ import (
 const (
 	// resamples is how often the bootstrap draws; the ends of an interval are then good to about a twentieth of its width.
 	resamples = 2000
-	// stream keeps these draws apart from all others that are made of the same seed.
-	stream = 0x676170 // "gap"
+	// resampling keeps these draws apart from all others that are made of the same seed.
+	resampling = 0x676170
 )
 
 // group is the sum over the windows of a document.
@@ -41,10 +41,10 @@ func groups(values []float64, documents []int) []group {
 	return out
 }
 
-// interval is the 95 % interval, by the percentile bootstrap, of the mean of the first sample less that of the second, if there is one.
+// Interval is the 95 % interval, by the percentile bootstrap, of the mean of the first sample less that of the second, if there is one.
 // What is drawn are values, or, with documents, all values of a document at once; each sample by itself.
-func interval(seed int64, samples [][]float64, documents [][]int) [2]record.Float {
-	random := rand.New(rand.NewPCG(uint64(seed), stream))
+func Interval(seed int64, samples [][]float64, documents [][]int) [2]record.Float {
+	random := rand.New(rand.NewPCG(uint64(seed), resampling))
 	parts := make([][]group, len(samples))
 	for k, s := range samples {
 		var of []int
@@ -70,4 +70,22 @@ func interval(seed int64, samples [][]float64, documents [][]int) [2]record.Floa
 	}
 	slices.Sort(values)
 	return [2]record.Float{record.Float(values[resamples/40]), record.Float(values[resamples-1-resamples/40])}
+}
+
+// Mean is the mean of values.
+func Mean(values []float64) float64 {
+	sum := 0.0
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(len(values))
+}
+
+// Differences are those of pairs of values: of the second less of the first.
+func Differences(first, second []float64) []float64 {
+	out := make([]float64, len(first))
+	for i := range first {
+		out[i] = second[i] - first[i]
+	}
+	return out
 }
