@@ -42,13 +42,15 @@ var (
 		{pkg: "analyze/rank", imports: []string{"config", "model/source", "record", "torch/safetensors"}},
 		{pkg: "analyze/window", imports: []string{"data", "record"}},
 		{pkg: "analyze/gap", imports: []string{"analyze/window", "data", "record"}},
+		{pkg: "analyze/forgetting", imports: []string{"analyze/window", "record"}, tests: []string{"data"}},
+		{pkg: "analyze/noise", imports: []string{"record"}},
 		{pkg: "analyze/label", imports: []string{"data", "record"}},
 		{pkg: "analyze/probe", imports: []string{"eval/metric", "record"}},
 		{pkg: "cmd/internal/request", imports: []string{"record"}},
 		{
 			pkg: "cmd/plasticity",
 			imports: []string{
-				"analyze/label", "analyze/probe", "analyze/rank", "cmd/internal/request", "config", "data", "data/task", "eval/answer",
+				"analyze/label", "analyze/noise", "analyze/probe", "analyze/rank", "cmd/internal/request", "config", "data", "data/task", "eval/answer",
 				"eval/metric", "model/source", "plots", "record", "serve", "sweeps",
 			},
 			tests: []string{"torch/safetensors"},
@@ -79,7 +81,7 @@ var (
 		{
 			pkg: "cmd/plasticity-worker",
 			imports: []string{
-				"cmd/internal/request", "analyze/gap", "analyze/label", "analyze/probe", "analyze/window", "trainer", "eval", "eval/answer", "eval/metric", "model", "torch", "torch/safetensors", "config",
+				"cmd/internal/request", "analyze/forgetting", "analyze/gap", "analyze/label", "analyze/noise", "analyze/probe", "analyze/window", "trainer", "eval", "eval/answer", "eval/metric", "model", "torch", "torch/nn", "torch/safetensors", "config",
 				"data", "data/task", "record",
 			},
 		},
@@ -87,7 +89,7 @@ var (
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
 	pure = []string{
-		"analyze/gap", "analyze/label", "analyze/probe", "analyze/rank", "analyze/window", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric",
+		"analyze/forgetting", "analyze/gap", "analyze/label", "analyze/noise", "analyze/probe", "analyze/rank", "analyze/window", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric",
 		"model/source", "plots", "record", "serve", "sweeps", "torch/safetensors",
 	}
 )

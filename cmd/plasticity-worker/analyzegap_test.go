@@ -15,8 +15,8 @@ import (
 	"plasticity/record"
 )
 
-// noise prepares documents of random words: what a model learns of their order is learned by heart.
-func noise(t *testing.T) string {
+// randomText prepares documents of random words: what a model learns of their order is learned by heart.
+func randomText(t *testing.T) string {
 	t.Helper()
 	in, out := t.TempDir(), filepath.Join(t.TempDir(), "prepared")
 	random := rand.New(rand.NewPCG(1, 1))
@@ -77,7 +77,7 @@ func gapOf(t *testing.T, r request.AnalyzeGap) analyzed {
 
 // A model that has learned its text by heart has a gap, one that has learned nothing has none.
 func TestAnalyzeGap_FindsAnOverfitAndNothingElse(t *testing.T) {
-	prepared := noise(t)
+	prepared := randomText(t)
 	over := trained(t, prepared, "{epochs: 20}", "1e-2")
 	got := gapOf(t, request.AnalyzeGap{Model: over})
 	if got.Out != filepath.Join(over, "analyze", "gap") || got.Unchanged || len(got.Results.Comparisons) != 1 {

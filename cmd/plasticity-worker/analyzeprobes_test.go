@@ -69,7 +69,7 @@ func probesOf(t *testing.T, r request.AnalyzeProbes) probed {
 
 // A run of each family and the Hugging Face folder made of it have the same probes, to the number; the control task is at chance.
 func TestAnalyzeProbes_RunsAndFolders(t *testing.T) {
-	prepared, texts := noise(t), kinds(t)
+	prepared, texts := randomText(t), kinds(t)
 	for family, run := range map[string]string{"llama2": trained(t, prepared, "{steps: 30}", "1e-2"), "olmo2": olmo(t, prepared)} {
 		got := probesOf(t, probesRequest(run, texts, "", probe.Mean))
 		t.Log(got.Results.Describe())
@@ -100,7 +100,7 @@ func TestAnalyzeProbes_RunsAndFolders(t *testing.T) {
 }
 
 func TestAnalyzeProbes_Refusals(t *testing.T) {
-	run, texts := olmo(t, noise(t)), kinds(t)
+	run, texts := olmo(t, randomText(t)), kinds(t)
 	probesOf(t, probesRequest(run, texts, "", probe.Mean))
 	hf := filepath.Join(t.TempDir(), "hf")
 	if code, _, errs := work(t, request.CommandExport, request.Export{Run: run, Out: hf, Quiet: true}); code != record.OK {
@@ -154,7 +154,7 @@ func TestAnalyzeProbes_OracleScikitLearn(t *testing.T) {
 	if python == "" {
 		t.Skip("needs scikit-learn: make oracle")
 	}
-	run := trained(t, noise(t), "{steps: 30}", "1e-2")
+	run := trained(t, randomText(t), "{steps: 30}", "1e-2")
 	for _, task := range []string{label.Synthetic, label.Decade} {
 		features := filepath.Join(t.TempDir(), "features.safetensors")
 		r := probesRequest(run, "", t.TempDir(), probe.Last)

@@ -79,6 +79,10 @@ func dispatch(ctx context.Context, command, text string, s streams) error {
 		return with(text, func(r request.EvalChoices) error { return evalChoices(ctx, r, s) })
 	case request.CommandAnalyzeGap:
 		return with(text, func(r request.AnalyzeGap) error { return analyzeGap(ctx, r, s) })
+	case request.CommandAnalyzeForgetting:
+		return with(text, func(r request.AnalyzeForgetting) error { return analyzeForgetting(ctx, r, s) })
+	case request.CommandAnalyzeNoise:
+		return with(text, func(r request.AnalyzeNoise) error { return analyzeNoise(ctx, r, s) })
 	case request.CommandAnalyzeProbes:
 		return with(text, func(r request.AnalyzeProbes) error { return analyzeProbes(ctx, r, s) })
 	case request.CommandExport:

@@ -18,18 +18,20 @@ import (
 
 // The commands of the worker.
 const (
-	CommandTrain         = "train"          // Train
-	CommandGenerate      = "generate"       // Generate → Generated
-	CommandEvalLoss      = "eval-loss"      // EvalLoss → Loss
-	CommandEvalTask      = "eval-task"      // EvalTask → Scored
-	CommandEvalChoices   = "eval-choices"   // EvalChoices → Scored
-	CommandVerifier      = "verifier"       // Verifier → Verified
-	CommandAnalyzeGap    = "analyze-gap"    // AnalyzeGap → Analyzed
-	CommandAnalyzeProbes = "analyze-probes" // AnalyzeProbes → Analyzed
-	CommandExport        = "export"         // Export
-	CommandImport        = "import"         // Import
-	CommandBench         = "bench"          // Bench → lines, see BenchServe
-	CommandDoctor        = "doctor"         // Doctor → Machine
+	CommandTrain             = "train"              // Train
+	CommandGenerate          = "generate"           // Generate → Generated
+	CommandEvalLoss          = "eval-loss"          // EvalLoss → Loss
+	CommandEvalTask          = "eval-task"          // EvalTask → Scored
+	CommandEvalChoices       = "eval-choices"       // EvalChoices → Scored
+	CommandVerifier          = "verifier"           // Verifier → Verified
+	CommandAnalyzeGap        = "analyze-gap"        // AnalyzeGap → Analyzed
+	CommandAnalyzeForgetting = "analyze-forgetting" // AnalyzeForgetting → Analyzed
+	CommandAnalyzeNoise      = "analyze-noise"      // AnalyzeNoise → Analyzed
+	CommandAnalyzeProbes     = "analyze-probes"     // AnalyzeProbes → Analyzed
+	CommandExport            = "export"             // Export
+	CommandImport            = "import"             // Import
+	CommandBench             = "bench"              // Bench → lines, see BenchServe
+	CommandDoctor            = "doctor"             // Doctor → Machine
 )
 
 // MaxBytes bounds a request: Linux takes 128 KiB in one argument.
@@ -169,6 +171,33 @@ type AnalyzeGap struct {
 	Threads int    `json:"threads,omitempty"`
 	JSON    bool   `json:"json,omitempty"`
 	Quiet   bool   `json:"quiet,omitempty"`
+}
+
+// AnalyzeForgetting compares the losses of a fine-tuned model and of its base on text that the base was made for.
+type AnalyzeForgetting struct {
+	Model   string `json:"model"`
+	Base    string `json:"base,omitempty"` // empty: what the run was fine-tuned from
+	Data    string `json:"data,omitempty"` // prepared text; empty: the base run's validation text
+	Out     string `json:"out,omitempty"`  // empty: analyze in the run's folder
+	Tokens  int64  `json:"tokens"`         // at most
+	Seed    int64  `json:"seed"`
+	Threads int    `json:"threads,omitempty"`
+	JSON    bool   `json:"json,omitempty"`
+	Quiet   bool   `json:"quiet,omitempty"`
+}
+
+// AnalyzeNoise measures how a model's loss answers to noise on its weights.
+type AnalyzeNoise struct {
+	Model   string    `json:"model"`
+	Data    string    `json:"data,omitempty"` // prepared text; empty: the run's validation text
+	Out     string    `json:"out,omitempty"`  // empty: analyze in the run's folder
+	Sigmas  []float64 `json:"sigmas"`         // relative sizes, the smallest first
+	Draws   int       `json:"draws"`          // at each size
+	Tokens  int64     `json:"tokens"`         // at most
+	Seed    int64     `json:"seed"`
+	Threads int       `json:"threads,omitempty"`
+	JSON    bool      `json:"json,omitempty"`
+	Quiet   bool      `json:"quiet,omitempty"`
 }
 
 // AnalyzeProbes reads labels of texts from a model's hidden states.
