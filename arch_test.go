@@ -40,6 +40,7 @@ var (
 		{pkg: "eval/metric", imports: []string{"record"}},
 		{pkg: "model/source", imports: []string{"config", "data", "record", "torch/safetensors"}},
 		{pkg: "analyze/rank", imports: []string{"config", "model/source", "record", "torch/safetensors"}},
+		{pkg: "analyze/lowrank", imports: []string{"record"}},
 		{pkg: "analyze/window", imports: []string{"data", "record"}},
 		{pkg: "analyze/gap", imports: []string{"analyze/window", "data", "record"}},
 		{pkg: "analyze/forgetting", imports: []string{"analyze/window", "record"}, tests: []string{"data"}},
@@ -75,7 +76,7 @@ var (
 		{
 			pkg: "trainer",
 			imports: []string{
-				"eval", "model", "torch", "torch/nn", "torch/optim", "torch/safetensors", "config", "data", "data/task", "record",
+				"analyze/lowrank", "eval", "model", "torch", "torch/nn", "torch/optim", "torch/safetensors", "config", "data", "data/task", "record",
 			},
 		},
 		{
@@ -89,7 +90,7 @@ var (
 	testHelpers = []string{"record/recordtest", "torch/torchtest"}
 	// What must build and run without C, with everything under it.
 	pure = []string{
-		"analyze/forgetting", "analyze/gap", "analyze/label", "analyze/noise", "analyze/probe", "analyze/rank", "analyze/window", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric",
+		"analyze/forgetting", "analyze/gap", "analyze/label", "analyze/lowrank", "analyze/noise", "analyze/probe", "analyze/rank", "analyze/window", "cmd/plasticity", "config", "data", "data/task", "eval/answer", "eval/metric",
 		"model/source", "plots", "record", "serve", "sweeps", "torch/safetensors",
 	}
 )

@@ -20,6 +20,7 @@ func (t table) check(run *Run, layers []layer, problems *problemList) {
 	c.model()
 	c.batch()
 	c.task()
+	c.truncate()
 	c.decay()
 	c.schedule()
 	c.unused(t)
@@ -90,6 +91,23 @@ func (c *checker) task() {
 		c.report(d.Task, "stands beside data.train or data.val", "either a task or prepared text", "data.task", "data.train", "data.val")
 	case c.run.Init == "":
 		c.report(d.Task, "has no model to fine-tune", "init with a run or a Hugging Face folder", "data.task", "init")
+	}
+}
+
+// truncate refuses to lower the ranks of weights that nothing was learned in.
+func (c *checker) truncate() {
+	t := c.run.InitTruncate
+	for _, part := range []struct {
+		key   string
+		share float64
+	}{{"init_truncate.query_key", t.QueryKey}, {"init_truncate.value_output", t.ValueOutput}} {
+		switch {
+		case part.share == 0:
+		case c.run.Init == "":
+			c.report(short(part.share), "has no weights to lower the ranks of", "init with a run or a Hugging Face folder, or 0", part.key, "init")
+		case c.run.Fresh:
+			c.report(short(part.share), "would lower the ranks of fresh weights", "0, or fresh: false", part.key, "fresh")
+		}
 	}
 }
 
@@ -199,8 +217,13 @@ func (t table) settle(run *Run) {
 
 // idle tells whether the key has no use in this run.
 func (f field) idle(run *Run) bool {
-	if f.path == "fresh" {
+	switch f.path {
+	case "fresh":
 		return !run.Fresh
+	case "init_truncate.query_key":
+		return run.InitTruncate.QueryKey == 0
+	case "init_truncate.value_output":
+		return run.InitTruncate.ValueOutput == 0
 	}
 	kindKey, kinds := usedBy(f.path)
 	if kinds == nil {

@@ -169,6 +169,8 @@ func dataFields() []field {
 		{path: "data.task", kind: text, def: "", valid: isPath, allowed: path, doc: "prepared task to fine-tune init on, in place of train and val"},
 		{path: "init", kind: text, def: "", valid: isPath, allowed: path, doc: "run or Hugging Face folder to start from; empty: fresh weights"},
 		{path: "fresh", kind: boolean, def: false, doc: "with data.task: fresh weights in the shape of init, with its tokenizer: the never-pretrained model", identity: true},
+		{path: "init_truncate.query_key", kind: number, def: 0.0, max: 1, doc: "lower the ranks of W_Q and W_K of init before the first step: the lowest that keep this share of their squared singular values; 0: as they are", identity: true},
+		{path: "init_truncate.value_output", kind: number, def: 0.0, max: 1, doc: "the same of W_V and W_O", identity: true},
 		{path: "budget.tokens", kind: integer, min: 1, max: 1e15, doc: "tokens to train on; excludes the other budgets"},
 		{path: "budget.tpp", kind: number, def: 20.0, max: 1e6, above: true, doc: "tokens per parameter, all parameters counted; excludes the other budgets"},
 		{path: "budget.steps", kind: integer, min: 1, max: 1e12, doc: "optimizer steps; excludes the other budgets"},

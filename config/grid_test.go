@@ -144,6 +144,30 @@ func TestRecipes(t *testing.T) {
 	}
 }
 
+// A recipe has no base model yet: what it does to one is its own, as an axis or set, and a wrong share is refused.
+func TestRecipes_TruncateTheBaseModel(t *testing.T) {
+	dir := t.TempDir()
+	write := func(axes string) string {
+		return writeGrid(t, dir, "name: g\nbase: base.yaml\naxes: {optimizer.weight_decay: [0, 1]}\nseeds: [1]\nfinetune: [{task: a, config: ft.yaml, "+axes+"}]\n")
+	}
+	g, err := LoadGrid(write("axes: {init_truncate.query_key: [0, 0.9, 0.5]}, set: {init_truncate.value_output: 0.8}"), "", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipes, err := g.Recipes()
+	if err != nil || len(recipes) != 3 {
+		t.Fatalf("%d recipes, %v", len(recipes), err)
+	}
+	for i, want := range []InitTruncate{{0, 0.8}, {0.9, 0.8}, {0.5, 0.8}} {
+		if r := recipes[i].Run; r.InitTruncate != want || r.Init != "" {
+			t.Errorf("recipe %d: %+v of %q, want %+v", i, r.InitTruncate, r.Init, want)
+		}
+	}
+	if _, err := LoadGrid(write("axes: {init_truncate.query_key: [2]}"), "", nil, nil); record.CodeOf(err) != record.Usage || !strings.Contains(err.Error(), "from 0 to 1") {
+		t.Error(err)
+	}
+}
+
 func TestRecipes_AreBounded(t *testing.T) {
 	axis := Axis{Key: "optimizer.lr", Values: make([]string, 256)}
 	g := Grid{File: "grid.yaml", Axes: []Axis{axis}, Seeds: []int64{1}, Finetune: []FinetuneEntry{{Tasks: []string{"a", "b"}, Axes: []Axis{axis}}}}

@@ -21,6 +21,9 @@ type Recipe struct {
 // maxFinetunings bounds what comes after the base models of a grid, the never-pretrained ones left out.
 const maxFinetunings = 100_000
 
+// baseModel stands for the base model while a recipe is checked.
+const baseModel = "base model"
+
 // recipes is how many configurations an entry has.
 func (e FinetuneEntry) recipes() float64 {
 	count := 1.0
@@ -45,11 +48,14 @@ func (g Grid) Recipes() ([]Recipe, error) {
 	for _, e := range g.Finetune {
 		for i := range int(e.recipes()) {
 			chosen, values := choose(e.Axes, i)
-			run, err := g.table.build(&problemList{}, append(slices.Clone(e.layers), chosen)...)
+			// The base model is not known yet; what needs one is not refused for that.
+			base := layer{"init": setting{baseModel, origin{source: g.File}}}
+			run, err := g.table.build(&problemList{}, append(append([]layer{base}, e.layers...), chosen)...)
 			if err != nil {
 				mergeProblems(problems, err)
 				continue
 			}
+			run.Init = ""
 			out = append(out, Recipe{Tasks: e.Tasks, Axes: values, Seeds: e.Seeds, Run: run})
 		}
 	}

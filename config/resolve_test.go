@@ -155,6 +155,7 @@ func TestID_DependsOnWhatARunIs(t *testing.T) {
 	same := []string{
 		"name=other", "device=cpu", "threads=3", "step=reference", "data.train=/x", "data.val=y", "init=z", "batch.micro_sequences=4",
 		"metrics.listen=:0", "metrics.log_every_steps=3", "checkpoint.keep=9", "checkpoint.every_steps=1", "model.vocab=512",
+		"init_truncate.query_key=0", "init_truncate.value_output=0",
 	}
 	for _, set := range same {
 		other := resolve(t, set)
@@ -205,6 +206,32 @@ func TestID_DependsOnWhatARunIs(t *testing.T) {
 func TestID_Golden(t *testing.T) {
 	if got := resolve(t, "model.preset=llama2-s").ID(facts(), ""); got != "41b81fc95e27a9c3" {
 		t.Errorf("id %s", got)
+	}
+}
+
+// Truncated weights make another run, each part and each share its own; the words for it are there only where it is asked for.
+func TestID_DependsOnTruncation(t *testing.T) {
+	plain := resolve(t, "init=x")
+	seen := map[string]string{plain.ID(facts(), "p"): "none"}
+	for _, sets := range [][]string{
+		{"init_truncate.query_key=0.9"},
+		{"init_truncate.query_key=1"},
+		{"init_truncate.value_output=0.9"},
+		{"init_truncate.query_key=0.9", "init_truncate.value_output=0.9"},
+	} {
+		other := resolve(t, append([]string{"init=x"}, sets...)...)
+		id := other.ID(facts(), "p")
+		if twin, ok := seen[id]; ok {
+			t.Errorf("%v is the same run as %s", sets, twin)
+		}
+		seen[id] = strings.Join(sets, " ")
+		text, err := other.YAML()
+		if err != nil || !strings.Contains(string(text), "init_truncate:") || len(plain.Diff(other)) != len(sets) {
+			t.Errorf("%v: %v, %v\n%s", sets, err, plain.Diff(other), text)
+		}
+	}
+	if text, err := plain.YAML(); err != nil || strings.Contains(string(text), "init_truncate") {
+		t.Errorf("%v\n%s", err, text)
 	}
 }
 

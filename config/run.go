@@ -14,6 +14,7 @@ type Run struct {
 	Data          Data          `yaml:"data"`
 	Init          string        `yaml:"init"`  // run or Hugging Face folder to start from; empty: fresh weights
 	Fresh         bool          `yaml:"fresh"` // with a task: only the shape and the tokenizer of Init, the never-pretrained model
+	InitTruncate  InitTruncate  `yaml:"init_truncate"`
 	Budget        Budget        `yaml:"budget"`
 	Batch         Batch         `yaml:"batch"`
 	Optimizer     Optimizer     `yaml:"optimizer"`
@@ -62,6 +63,13 @@ type Data struct {
 	Val   string `yaml:"val"`   // empty: no validation
 	Order string `yaml:"order"` // shuffled | sequential
 	Task  string `yaml:"task"`  // prepared task to fine-tune on, instead of Train and Val; empty: pretraining
+}
+
+// InitTruncate lowers the ranks of attention's matrices before the first step: those of a part are each replaced by the best approximation
+// of the lowest rank whose squared singular values sum to at least this share of all. 0: they stay as they are.
+type InitTruncate struct {
+	QueryKey    float64 `yaml:"query_key"`    // W_Q and W_K of every layer
+	ValueOutput float64 `yaml:"value_output"` // W_V and W_O of every layer
 }
 
 // Budget is how long to train. Exactly one field is above zero.

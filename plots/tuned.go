@@ -166,7 +166,7 @@ func (s *Set) tasks() []taskKind {
 func recipeFields(m *member) []field {
 	var fields []field
 	for _, f := range configFields(m) {
-		for _, prefix := range []string{"optimizer.", "schedule.", "decay_schedule.", "batch.sequences"} {
+		for _, prefix := range []string{"optimizer.", "schedule.", "decay_schedule.", "batch.sequences", "init_truncate."} {
 			if strings.HasPrefix(f.name, prefix) {
 				fields = append(fields, f)
 				break
@@ -175,6 +175,11 @@ func recipeFields(m *member) []field {
 	}
 	if len(fields) == 0 {
 		fields = []field{{"optimizer.lr", number(float64(m.Info.LearningRate))}, {"optimizer.weight_decay", number(float64(m.Info.WeightDecay))}}
+	}
+	for _, name := range []string{"init_truncate.query_key", "init_truncate.value_output"} { // not in a configuration where they are 0
+		if !slices.ContainsFunc(fields, func(f field) bool { return f.name == name }) {
+			fields = append(fields, field{name, "0"})
+		}
 	}
 	for _, a := range m.Info.Axes {
 		known := slices.ContainsFunc(fields, func(f field) bool { return f.name == a.Name })

@@ -74,6 +74,27 @@ func twoByTwo() []Record {
 	return append(out, f.record(nil, bases[0].Info, 1, "a", 1e-3, 2, true), f.record(nil, bases[0].Info, 1, "b", 1e-3, 5, true))
 }
 
+// A base model that was truncated is another way to fine-tune: its runs are no repeats of those of the whole one.
+func TestSet_TruncationIsARecipe(t *testing.T) {
+	t.Parallel()
+	f, bases := tuning(), small().records(2)
+	f.rates = f.rates[:1]
+	all := append(slices.Clone(bases), f.of(bases)...)
+	for _, r := range all[len(bases):] {
+		r.Info.ID = "t" + r.Info.ID[1:]
+		r.Folder = "tune/" + r.Info.ID
+		r.Config = append(slices.Clone(r.Config), "init_truncate: {query_key: 0.9}\n"...)
+		all = append(all, r)
+	}
+	var labels []string
+	for _, r := range NewSet(all, nil).down[0].recipes {
+		labels = append(labels, r.label)
+	}
+	if !slices.Equal(labels, []string{"query_key 0", "query_key 0.9"}) {
+		t.Errorf("recipes %q", labels)
+	}
+}
+
 func TestResults_ByHand(t *testing.T) {
 	t.Parallel()
 	s := NewSet(twoByTwo(), nil)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"plasticity/config"
 	"plasticity/record"
@@ -109,6 +110,9 @@ func (l *lineage) finetuning(base Cell, r config.Recipe, facts config.DataFacts,
 	run := r.Run
 	run.Init, run.Fresh, run.Data.Task, run.Seed = base.Dir, fresh, folder, seed
 	run.Device, run.Threads = base.Run.Device, base.Run.Threads
+	if fresh {
+		run.InitTruncate = config.InitTruncate{} // there is nothing in fresh weights to take away
+	}
 	shaped := run // in the file the shape is left to the base model
 	shaped.Model = base.model
 	resolved, err := shaped.Resolve(facts)
@@ -120,7 +124,11 @@ func (l *lineage) finetuning(base Cell, r config.Recipe, facts config.DataFacts,
 		Lineage: base.Axes, Run: run, Facts: facts,
 	}
 	for _, axis := range r.Axes {
-		cell.Axes = append(cell.Axes, record.Axis{Name: axis.Key, Value: axis.Value})
+		value := axis.Value
+		if fresh && strings.HasPrefix(axis.Key, "init_truncate.") {
+			value = "0"
+		}
+		cell.Axes = append(cell.Axes, record.Axis{Name: axis.Key, Value: value})
 	}
 	parent := ""
 	if fresh {

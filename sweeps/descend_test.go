@@ -107,6 +107,27 @@ func TestNew_Descends(t *testing.T) {
 	}
 }
 
+// Fresh weights are never truncated: of all shares there is one never-pretrained model, that of the untruncated recipe.
+func TestNew_TruncatesBaseModelsOnly(t *testing.T) {
+	p, err := descendants(t, "[{task: sums, config: tune.yaml, axes: {init_truncate.query_key: [0.9, 0, 0.5]}}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make(map[string]int)
+	for _, c := range p.Cells {
+		if c.Kind == Finetune {
+			counts[fmt.Sprint(c.Base == none, " ", c.Axes, " ", c.Run.InitTruncate.QueryKey)]++
+		}
+	}
+	want := map[string]int{
+		"false [{init_truncate.query_key 0.9}] 0.9": 6, "false [{init_truncate.query_key 0}] 0": 6, "false [{init_truncate.query_key 0.5}] 0.5": 6,
+		"true [{init_truncate.query_key 0}] 0": 2,
+	}
+	if diff := cmp.Diff(want, counts); diff != "" {
+		t.Errorf("fine-tunings (-want +got):\n%s", diff)
+	}
+}
+
 // family are two base models with a fine-tuning and its evaluation each, and a never-pretrained one's, and a look into each base model.
 func family(t *testing.T) *scene {
 	t.Helper()

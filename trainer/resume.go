@@ -106,14 +106,21 @@ func (t *training) differences(old *record.Run) ([]string, error) {
 	return resolved.Diff(t.config), nil
 }
 
-// restore takes up the run where its checkpoint ends.
-func (t *training) restore() error {
+// restore takes up the run where its checkpoint ends. A run without one starts, with its weights truncated if it wants that.
+func (t *training) restore(ctx context.Context) error {
 	for _, note := range t.notes {
 		t.warn("%s", note)
 	}
 	c := t.checkpoint
 	if c == nil {
-		t.event(record.EventStart, "")
+		ranks, err := truncate(ctx, t.config.Run, t.stepper.Registry())
+		if err != nil {
+			return err
+		}
+		if ranks != "" {
+			t.console.message("%s", ranks)
+		}
+		t.event(record.EventStart, ranks)
 		return nil
 	}
 	s, err := t.read(c)

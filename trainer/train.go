@@ -74,7 +74,8 @@ func Train(ctx context.Context, o Options) (Result, error) {
 // refused leaves the folder as it was; a run that is done already needs no more than that.
 func (t *training) open(ctx context.Context) error {
 	verify := func() error { return t.source.verify(ctx) }
-	for _, f := range []func() error{t.resolve, t.own, t.look, t.guard, verify, t.build, t.create, t.restore, t.observe} {
+	restore := func() error { return t.restore(ctx) }
+	for _, f := range []func() error{t.resolve, t.own, t.look, t.guard, verify, t.build, t.create, restore, t.observe} {
 		if err := f(); err != nil || t.finished {
 			return err
 		}
