@@ -23,7 +23,7 @@ type Grid struct {
 	Seeds    []int64
 	Finetune []FinetuneEntry
 	Evaluate Evaluate // Samples 0: fine-tuned models are not evaluated
-	Analyze  []Analysis // of every base model
+	Analyze  []Analysis
 	Figures  []string
 
 	table  table

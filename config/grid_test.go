@@ -46,7 +46,7 @@ finetune:
   - {task: arithmetic, config: ft.yaml}
   - {task: [judge, reading], config: ft.yaml, axes: {optimizer.lr: [1e-3, 1e-2], batch.sequences: [4, 8]}, seeds: [5, 6], set: {budget.steps: 3}}
 evaluate: {samples: 4, problems: 64, max_tokens: 40}
-analyze: [probes, {name: rank, all: true}, {name: probes, task: [party, decade], data: texts, pool: mean}, {name: gap, tokens: 4096}]
+analyze: [probes, {name: rank, all: true}, {name: probes, task: [party, decade], data: texts, pool: mean}, {name: gap, tokens: 4096}, noise, {name: forgetting, tokens: 512}]
 figures: [loss-vs-decay]
 scales:
   smoke:
@@ -82,7 +82,7 @@ func TestLoadGrid_Full(t *testing.T) {
 		Evaluate: Evaluate{Samples: 4, Problems: 64, MaxTokens: 40, Temperature: 1, RepetitionPenalty: 1, Precision: "f32", Seed: 1},
 		Analyze: []Analysis{
 			{Name: Probes, Task: "synthetic-sentiment"}, {Name: Rank, All: true}, {Name: Probes, Task: "party", Data: "texts", Pool: "mean"},
-			{Name: Probes, Task: "decade", Data: "texts", Pool: "mean"}, {Name: Gap, Tokens: 4096},
+			{Name: Probes, Task: "decade", Data: "texts", Pool: "mean"}, {Name: Gap, Tokens: 4096}, {Name: Noise}, {Name: Forgetting, Tokens: 512},
 		},
 		Figures: []string{"loss-vs-decay"},
 	}

@@ -9,20 +9,26 @@ import (
 
 // The analyses that a grid can ask for, by the names of their commands.
 const (
-	Probes = "probes"
-	Rank   = "rank"
-	Gap    = "gap"
+	Probes     = "probes"
+	Rank       = "rank"
+	Gap        = "gap"
+	Noise      = "noise"
+	Forgetting = "forgetting"
 )
 
-// Analysis is a look inside every base model of a grid. What is zero has the default of the command analyze.
+// Analysis is a look inside every base model of a grid, or, of forgetting, inside what each became. What is zero has the default of the
+// command analyze.
 type Analysis struct {
-	Name   string `json:"name"`             // probes | rank | gap
+	Name   string `json:"name"`             // probes | rank | gap | noise | forgetting
 	Task   string `json:"task,omitempty"`   // of probes; the synthetic one when none is named
 	Data   string `json:"-"`                // folder of the task's texts; "": none. Where it lies decides nothing
 	Pool   string `json:"pool,omitempty"`   // of probes: last | mean
 	All    bool   `json:"all,omitempty"`    // rank: of every checkpoint that is kept, not of the last alone
-	Tokens int64  `json:"tokens,omitempty"` // gap: of each side
+	Tokens int64  `json:"tokens,omitempty"` // gap: of each side; noise, forgetting: of the text
 }
+
+// Tuned says that fine-tuned models are looked into, not base models.
+func (a Analysis) Tuned() bool { return a.Name == Forgetting }
 
 // Folder is the name of the folder that an analysis has among those of a run.
 func (a Analysis) Folder() string {
@@ -39,13 +45,16 @@ func analysisKeys(name string) []string {
 		return []string{"name", "task", "data", "pool"}
 	case Rank:
 		return []string{"name", "all"}
-	case Gap:
+	case Gap, Noise, Forgetting:
 		return []string{"name", "tokens"}
 	}
 	return nil
 }
 
-const analysisShape = "probes | rank | gap, or {name: probes, task: NAME, …}"
+const (
+	analysisNames = "probes | rank | gap | noise | forgetting"
+	analysisShape = analysisNames + ", or {name: probes, task: NAME, …}"
+)
 
 // analyze reads the list of analyses; a scale's replaces the grid's.
 func (g *gridReader) analyze(path string, n *yaml.Node) {
@@ -78,7 +87,7 @@ func (g *gridReader) analysis(path string, n *yaml.Node) []Analysis {
 	var a Analysis
 	g.pairs(n, path, func(key, value *yaml.Node) {
 		if key.Value == "name" {
-			a.Name = g.text(join(path, "name"), value, known, "probes | rank | gap")
+			a.Name = g.text(join(path, "name"), value, known, analysisNames)
 		}
 	})
 	if a.Name == "" {

@@ -12,10 +12,10 @@ import (
 	"plasticity/record"
 )
 
-// Analysis is a look inside a base model: what is measured, and where the model and the result lie.
+// Analysis is a look inside a model: what is measured, and where the model and the result lie.
 type Analysis struct {
 	config.Analysis
-	Model string `json:"model"` // folder of the base run
+	Model string `json:"model"` // folder of its run
 	Out   string `json:"out"`   // folder of the result
 }
 
@@ -25,33 +25,46 @@ const analysisVersion = "plasticity-analysis-1"
 // analyses adds the analyses of every base model.
 func (p *Plan) analyses(grid config.Grid) error {
 	for _, base := range p.bases() {
-		for _, a := range grid.Analyze {
-			cell, err := p.analysis(base, a)
-			if err != nil {
-				return err
-			}
-			p.Cells = append(p.Cells, cell)
+		if err := p.inside(base, grid.Analyze); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// analysis is the cell of one look inside a base model.
-func (p *Plan) analysis(base Cell, a config.Analysis) (Cell, error) {
-	settings, err := json.Marshal([]any{analysisVersion, base.ID, a})
+// inside adds the analyses of one model, which is a base model or a fine-tuned one.
+func (p *Plan) inside(of Cell, analyses []config.Analysis) error {
+	for _, a := range analyses {
+		if a.Tuned() != (of.Kind == Finetune) {
+			continue
+		}
+		cell, err := p.analysis(of, a)
+		if err != nil {
+			return err
+		}
+		p.Cells = append(p.Cells, cell)
+	}
+	return nil
+}
+
+// analysis is the cell of one look inside a model.
+func (p *Plan) analysis(of Cell, a config.Analysis) (Cell, error) {
+	settings, err := json.Marshal([]any{analysisVersion, of.ID, a})
 	if err != nil {
 		return Cell{}, record.Fail(record.Internal, "encode an analysis: %w", err)
 	}
 	sum := sha256.Sum256(settings)
-	cell := base
-	cell.Index, cell.Kind, cell.Needs, cell.Base, cell.Parent = len(p.Cells), Analyze, base.Index, base.Index, base.ID
-	cell.Axes, cell.Lineage, cell.Task = nil, base.Axes, a.Task
+	cell := of
+	cell.Index, cell.Kind, cell.Needs, cell.Parent = len(p.Cells), Analyze, of.Index, of.ID
+	if of.Kind == Pretrain {
+		cell.Base, cell.Axes, cell.Lineage, cell.Task = of.Index, nil, of.Axes, a.Task
+	}
 	cell.ID, cell.ConfigFile = hex.EncodeToString(sum[:])[:16], ""
-	of := filepath.Join(base.Dir, record.AnalyzeDir)
-	cell.Dir = filepath.Join(of, a.Folder())
-	cell.Analysis = &Analysis{Analysis: a, Model: base.Dir, Out: cell.Dir}
+	all := filepath.Join(of.Dir, record.AnalyzeDir)
+	cell.Dir = filepath.Join(all, a.Folder())
+	cell.Analysis = &Analysis{Analysis: a, Model: of.Dir, Out: cell.Dir}
 	if a.Name == config.Rank {
-		cell.Analysis.Out = of // where a run's ranks are looked for
+		cell.Analysis.Out = all // where a run's ranks are looked for
 	}
 	// What it reads is little beside training; estimates leave it out.
 	cell.Steps, cell.Tokens, cell.FLOPs = 1, 0, 0
@@ -73,7 +86,7 @@ func (a *Analysis) conclude(fsys record.FS, c Cell) error {
 	return record.Mark(fsys, c.Dir, c.ID, record.OK, "")
 }
 
-// analysesText says what is measured of the base models; "" when nothing is.
+// analysesText says what is measured, a line for each analysis.
 func (s Status) analysesText() []string {
 	var order []string
 	counts := make(map[string]int)
@@ -87,7 +100,7 @@ func (s Status) analysesText() []string {
 	}
 	var lines []string
 	for _, name := range order {
-		lines = append(lines, fmt.Sprintf("then %s of %d base models", name, counts[name]))
+		lines = append(lines, fmt.Sprintf("then %s of %d models", name, counts[name]))
 	}
 	return lines
 }

@@ -34,7 +34,7 @@ func (p *Plan) descend(grid config.Grid, bases []Cell, tasks string, facts Facts
 	if err != nil {
 		return err
 	}
-	l := &lineage{plan: p, evaluate: grid.Evaluate, tasks: tasks, facts: facts, seen: make(map[string]int)}
+	l := &lineage{plan: p, evaluate: grid.Evaluate, analyses: grid.Analyze, tasks: tasks, facts: facts, seen: make(map[string]int)}
 	for _, fresh := range []bool{false, true} {
 		for _, base := range bases {
 			for _, recipe := range recipes {
@@ -51,6 +51,7 @@ func (p *Plan) descend(grid config.Grid, bases []Cell, tasks string, facts Facts
 type lineage struct {
 	plan     *Plan
 	evaluate config.Evaluate
+	analyses []config.Analysis
 	tasks    string // the folder of tasks
 	facts    Facts
 	seen     map[string]int // index by id
@@ -90,6 +91,11 @@ func (l *lineage) chain(tuned Cell, facts TaskFacts) error {
 		return record.Fail(record.Usage, "%s and cell %d are the same run %s: remove one of the two from finetune", tuned.Label(), twin+1, tuned.ID)
 	}
 	l.add(tuned)
+	if !tuned.Run.Fresh { // has nothing to forget
+		if err := l.plan.inside(tuned, l.analyses); err != nil {
+			return err
+		}
+	}
 	if l.evaluate.Samples == 0 || !facts.Scored {
 		return nil
 	}

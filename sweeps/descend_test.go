@@ -24,7 +24,7 @@ func descendants(t *testing.T, finetune string) (*Plan, error) {
 	err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "base.yaml"), []byte("model: {layers: 1, width: 32, heads: 2, ffn: 64, context: 64}\ndata: {train: train, val: val}\nbudget: {steps: 100}\n"), 0o644),
 		os.WriteFile(filepath.Join(dir, "tune.yaml"), []byte("budget: {steps: 7}\noptimizer: {weight_decay: 0}\n"), 0o644),
-		os.WriteFile(filepath.Join(dir, "grid.yaml"), []byte("name: g\nbase: base.yaml\naxes: {optimizer.weight_decay: [0, 0.1, 1]}\nseeds: [1, 2]\nevaluate: {samples: 3, problems: 20}\nanalyze: [rank, {name: probes, task: [party, decade]}]\nfinetune: "+finetune+"\n"), 0o644),
+		os.WriteFile(filepath.Join(dir, "grid.yaml"), []byte("name: g\nbase: base.yaml\naxes: {optimizer.weight_decay: [0, 0.1, 1]}\nseeds: [1, 2]\nevaluate: {samples: 3, problems: 20}\nanalyze: [rank, {name: probes, task: [party, decade]}, forgetting]\nfinetune: "+finetune+"\n"), 0o644),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +60,12 @@ func TestNew_Descends(t *testing.T) {
 		if c.Kind == Analyze {
 			of := filepath.Join(need.Dir, "analyze")
 			out := map[string]string{"": of, "party": filepath.Join(of, "probes-party"), "decade": filepath.Join(of, "probes-decade")}[c.Task]
+			if c.Analysis.Name == config.Forgetting {
+				if need.Kind != Finetune || need.Run.Fresh || c.Analysis.Out != filepath.Join(of, "forgetting") || c.Base != need.Base || c.Parent != need.ID {
+					t.Errorf("cell %d: %+v", i, c)
+				}
+				continue
+			}
 			if need.Kind != Pretrain || c.Analysis.Model != need.Dir || c.Analysis.Out != out || filepath.Dir(c.Dir) != of || c.Parent != need.ID {
 				t.Errorf("cell %d: %+v", i, c)
 			}
@@ -80,6 +86,7 @@ func TestNew_Descends(t *testing.T) {
 	want := map[string]int{
 		"pretrain  fresh [{optimizer.weight_decay 0}]": 2, "pretrain  fresh [{optimizer.weight_decay 0.1}]": 2, "pretrain  fresh [{optimizer.weight_decay 1}]": 2,
 		"analyze  base []": 6, "analyze party base []": 6, "analyze decade base []": 6,
+		"analyze sums base []": 6, "analyze prose base []": 6, "analyze sums base [{optimizer.lr 0.1}]": 6, "analyze sums base [{optimizer.lr 0.2}]": 6,
 		"finetune sums base []": 6, "evaluate sums base []": 6, "finetune prose base []": 6,
 		"finetune sums base [{optimizer.lr 0.1}]": 6, "evaluate sums base [{optimizer.lr 0.1}]": 6,
 		"finetune sums base [{optimizer.lr 0.2}]": 6, "evaluate sums base [{optimizer.lr 0.2}]": 6,
@@ -96,7 +103,7 @@ func TestNew_Descends(t *testing.T) {
 	}
 	for _, label := range []string{
 		"weight_decay=0.1 seed=2", "sums weight_decay=0 seed=1", "evaluate sums weight_decay=1 lr=0.1 seed=5",
-		"analyze rank weight_decay=0.1 seed=2", "analyze probes-party weight_decay=0 seed=1", "prose never-pretrained seed=2", "evaluate sums never-pretrained lr=0.2 seed=5",
+		"analyze rank weight_decay=0.1 seed=2", "analyze probes-party weight_decay=0 seed=1", "analyze forgetting sums weight_decay=1 lr=0.1 seed=5", "prose never-pretrained seed=2", "evaluate sums never-pretrained lr=0.2 seed=5",
 	} {
 		if !labels[label] {
 			t.Errorf("no cell has the label %q", label)

@@ -16,7 +16,7 @@
 //	runs/<grid>/
 //	  <run-id>/            one run (package record), logs/worker.log is its output
 //	    eval/<task>-<id>/  one evaluation: answers, samples, results.json
-//	    analyze/<name>/    one analysis: probes-<task>, gap; of rank, the result is analyze/rank.json
+//	    analyze/<name>/    one analysis: probes-<task>, gap, noise, forgetting; of rank, the result is analyze/rank.json
 //	  targets.json         Prometheus file discovery: the members that listen
 //	  .sweep/cells/        the config each member was started with
 //	  .sweep/claims/       one flock per cell: who works on it

@@ -21,7 +21,7 @@ const (
 	Pretrain Kind = "pretrain" // a base model
 	Finetune Kind = "finetune" // a base model, or a never-pretrained one, fine-tuned on a task
 	Evaluate Kind = "evaluate" // the answers of a fine-tuned model, scored
-	Analyze  Kind = "analyze"  // a look inside a base model
+	Analyze  Kind = "analyze"  // a look inside a base model, or a fine-tuned one
 )
 
 // none stands for no cell.
@@ -90,6 +90,9 @@ func (c Cell) Label() string {
 	case Pretrain:
 	case Analyze:
 		words = append(words, "analyze", c.Analysis.Folder())
+		if c.Analysis.Tuned() {
+			words = append(words, c.Task)
+		}
 	case Evaluate:
 		words = append(words, "evaluate", c.Task)
 	case Finetune:

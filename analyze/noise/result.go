@@ -19,7 +19,7 @@ const (
 )
 
 // DefaultSigmas are the relative sizes that are measured unless others are asked for.
-func DefaultSigmas() []float64 { return []float64{0.01, 0.02, 0.05, 0.1} }
+func DefaultSigmas() []float64 { return []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.4} }
 
 // Settings decide a result.
 type Settings struct {

@@ -20,7 +20,7 @@ func analyzeForgetting(ctx context.Context, r request.AnalyzeForgetting, s strea
 	if err != nil {
 		return err
 	}
-	out, err := analysisDir(tuned, r.Out)
+	out, err := analysisDir(tuned, r.Out, "forgetting")
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func analyzeNoise(ctx context.Context, r request.AnalyzeNoise, s streams) error 
 	if err != nil {
 		return err
 	}
-	out, err := analysisDir(source, r.Out)
+	out, err := analysisDir(source, r.Out, "noise")
 	if err != nil {
 		return err
 	}

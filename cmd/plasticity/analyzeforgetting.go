@@ -9,7 +9,7 @@ import (
 )
 
 func newAnalyzeForgetting(a *app) *cobra.Command {
-	var r request.AnalyzeForgetting
+	r := defaultForgetting()
 	cmd := &cobra.Command{
 		Use: "forgetting", Short: "Measure what a fine-tuned model has forgotten of its base model's text",
 		Long: `Measure what a fine-tuned model has forgotten: its loss on the text that its base model was validated on, less the base model's loss on
@@ -43,9 +43,9 @@ is one line {"out","unchanged","results"}.`,
 	cmd.Flags().StringVarP(&r.Model, "model", "m", "", "fine-tuned run, checkpoint or Hugging Face folder")
 	cmd.Flags().StringVar(&r.Base, "base", "", "run, checkpoint or Hugging Face folder that it was made from (default: as the run says)")
 	cmd.Flags().StringVar(&r.Data, "data", "", "prepared folder of text (default: the base run's validation text)")
-	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder for the result (default: analyze in the run's folder)")
-	cmd.Flags().Int64Var(&r.Tokens, "tokens", 1<<20, "tokens, at most")
-	cmd.Flags().Int64Var(&r.Seed, "seed", 1, "seed of the draw and of the bootstrap")
+	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder for the result (default: analyze/forgetting in the run's folder)")
+	cmd.Flags().Int64Var(&r.Tokens, "tokens", r.Tokens, "tokens, at most")
+	cmd.Flags().Int64Var(&r.Seed, "seed", r.Seed, "seed of the draw and of the bootstrap")
 	cmd.Flags().IntVar(&r.Threads, "threads", 0, "threads; 0: all cores")
 	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON")
 	return cmd

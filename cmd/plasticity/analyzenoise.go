@@ -11,7 +11,7 @@ import (
 )
 
 func newAnalyzeNoise(a *app) *cobra.Command {
-	var r request.AnalyzeNoise
+	r := defaultNoise()
 	cmd := &cobra.Command{
 		Use: "noise", Short: "Measure how a model's loss answers to Gaussian noise on its weights",
 		Long: fmt.Sprintf(`Measure how sensitive a model is to noise on its weights. For each relative size σ, every matrix gets independent normal noise of σ times
@@ -46,11 +46,11 @@ line {"out","unchanged","results"}.`, noise.Rise),
 	}
 	cmd.Flags().StringVarP(&r.Model, "model", "m", "", "run, checkpoint or Hugging Face folder")
 	cmd.Flags().StringVar(&r.Data, "data", "", "prepared folder of held-out text (default: the run's validation text)")
-	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder for the result (default: analyze in the run's folder)")
-	cmd.Flags().Float64SliceVar(&r.Sigmas, "sigmas", noise.DefaultSigmas(), "sizes of the noise, relative to each matrix's root mean square, the smallest first")
-	cmd.Flags().IntVar(&r.Draws, "draws", 4, "draws of noise at each size")
-	cmd.Flags().Int64Var(&r.Tokens, "tokens", 1<<17, "tokens, at most")
-	cmd.Flags().Int64Var(&r.Seed, "seed", 1, "seed of the windows and of the noise")
+	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder for the result (default: analyze/noise in the run's folder)")
+	cmd.Flags().Float64SliceVar(&r.Sigmas, "sigmas", r.Sigmas, "sizes of the noise, relative to each matrix's root mean square, the smallest first")
+	cmd.Flags().IntVar(&r.Draws, "draws", r.Draws, "draws of noise at each size")
+	cmd.Flags().Int64Var(&r.Tokens, "tokens", r.Tokens, "tokens, at most")
+	cmd.Flags().Int64Var(&r.Seed, "seed", r.Seed, "seed of the windows and of the noise")
 	cmd.Flags().IntVar(&r.Threads, "threads", 0, "threads; 0: all cores")
 	cmd.Flags().BoolVar(&r.JSON, "json", false, "one line of JSON")
 	return cmd

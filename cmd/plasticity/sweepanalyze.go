@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"plasticity/analyze/label"
+	"plasticity/analyze/noise"
 	"plasticity/analyze/probe"
 	"plasticity/cmd/internal/request"
 	"plasticity/config"
@@ -42,6 +43,20 @@ func (a *app) analysis(look *sweeps.Analysis, threads int) (*exec.Cmd, error) {
 			r.Tokens = look.Tokens
 		}
 		return a.workerCommand(request.CommandAnalyzeGap, r)
+	case config.Noise:
+		r := defaultNoise()
+		r.Model, r.Out, r.Threads, r.Quiet = look.Model, look.Out, threads, true
+		if look.Tokens > 0 {
+			r.Tokens = look.Tokens
+		}
+		return a.workerCommand(request.CommandAnalyzeNoise, r)
+	case config.Forgetting:
+		r := defaultForgetting()
+		r.Model, r.Out, r.Threads, r.Quiet = look.Model, look.Out, threads, true
+		if look.Tokens > 0 {
+			r.Tokens = look.Tokens
+		}
+		return a.workerCommand(request.CommandAnalyzeForgetting, r)
 	}
 	self, err := os.Executable() // ranks need no worker
 	if err != nil {
@@ -59,6 +74,16 @@ func (a *app) analysis(look *sweeps.Analysis, threads int) (*exec.Cmd, error) {
 // defaultProbes is what `analyze probes` measures when it is not told otherwise.
 func defaultProbes() request.AnalyzeProbes {
 	return request.AnalyzeProbes{Pool: probe.Last, Train: 2000, Val: 500, Test: 1000, Seed: 1}
+}
+
+// defaultNoise is what `analyze noise` measures when it is not told otherwise.
+func defaultNoise() request.AnalyzeNoise {
+	return request.AnalyzeNoise{Sigmas: noise.DefaultSigmas(), Draws: 4, Tokens: 1 << 17, Seed: 1}
+}
+
+// defaultForgetting is what `analyze forgetting` measures when it is not told otherwise.
+func defaultForgetting() request.AnalyzeForgetting {
+	return request.AnalyzeForgetting{Tokens: 1 << 20, Seed: 1}
 }
 
 // defaultGap is what `analyze gap` measures when it is not told otherwise.

@@ -178,7 +178,7 @@ type AnalyzeForgetting struct {
 	Model   string `json:"model"`
 	Base    string `json:"base,omitempty"` // empty: what the run was fine-tuned from
 	Data    string `json:"data,omitempty"` // prepared text; empty: the base run's validation text
-	Out     string `json:"out,omitempty"`  // empty: analyze in the run's folder
+	Out     string `json:"out,omitempty"`  // empty: analyze/forgetting in the run's folder
 	Tokens  int64  `json:"tokens"`         // at most
 	Seed    int64  `json:"seed"`
 	Threads int    `json:"threads,omitempty"`
@@ -190,7 +190,7 @@ type AnalyzeForgetting struct {
 type AnalyzeNoise struct {
 	Model   string    `json:"model"`
 	Data    string    `json:"data,omitempty"` // prepared text; empty: the run's validation text
-	Out     string    `json:"out,omitempty"`  // empty: analyze in the run's folder
+	Out     string    `json:"out,omitempty"`  // empty: analyze/noise in the run's folder
 	Sigmas  []float64 `json:"sigmas"`         // relative sizes, the smallest first
 	Draws   int       `json:"draws"`          // at each size
 	Tokens  int64     `json:"tokens"`         // at most
