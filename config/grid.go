@@ -31,13 +31,14 @@ type Grid struct {
 }
 
 // Axis is a key of the configuration and the values it takes, as canonical text: shortest decimal numbers, text as it
-// is, lists as JSON.
+// is, lists as JSON. An axis whose values have names may be a section, of which each value sets some keys; its values are
+// the names.
 type Axis struct {
 	Key    string
 	Values []string
 
-	settings []setting
-	at       origin
+	sets []layer // what each value sets
+	at   origin
 }
 
 // FinetuneEntry is a fine-tuning that every base model, and the never-pretrained one, goes through on each of its tasks.

@@ -112,6 +112,58 @@ func TestLoadGrid_Full(t *testing.T) {
 	}
 }
 
+func TestLoadGrid_NamedValues(t *testing.T) {
+	file := writeGrid(t, t.TempDir(), `name: g
+base: base.yaml
+axes:
+  decay_schedule:
+    all: {kind: constant}
+    early: {kind: window, start_fraction: 0, end_fraction: 0.25}
+  optimizer.no_decay:
+    nothing: []
+    gains: ["*norm*"]
+  model:
+    small: {preset: "", layers: 2, width: 32, heads: 1, ffn: 88}
+    named: {preset: llama2-1m}
+  optimizer.weight_decay: [1]
+seeds: [1]
+finetune: [{task: a, config: ft.yaml, axes: {budget: {short: {steps: 5}, long: {epochs: 2}}}}]
+scales: {other: {axes: {model: {wide: {width: 256}}}}}
+`)
+	g, err := LoadGrid(file, "", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells, err := g.Cells()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range cells {
+		r := c.Run
+		got = append(got, fmt.Sprintf("%s %s %s: %s %v %v %d %d %d", c.Axes[0].Value, c.Axes[1].Value, c.Axes[2].Value, r.DecaySchedule.Kind, r.DecaySchedule.EndFraction, r.Optimizer.NoDecay, r.Model.Width, r.Model.Layers, r.Model.KVHeads))
+	}
+	want := []string{
+		"all nothing small: constant 1 [] 32 2 1", "all nothing named: constant 1 [] 128 4 4", "all gains small: constant 1 [*norm*] 32 2 1", "all gains named: constant 1 [*norm*] 128 4 4",
+		"early nothing small: window 0.25 [] 32 2 1", "early nothing named: window 0.25 [] 128 4 4", "early gains small: window 0.25 [*norm*] 32 2 1", "early gains named: window 0.25 [*norm*] 128 4 4",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	recipes, err := g.Recipes()
+	if err != nil || len(recipes) != 2 || recipes[0].Axes[0] != (AxisValue{"budget", "short"}) || recipes[0].Run.Budget.Steps != 5 || recipes[1].Run.Budget != (Budget{Epochs: 2}) {
+		t.Errorf("%v: %+v", err, recipes)
+	}
+	if g, err = LoadGrid(file, "other", nil, nil); err != nil || len(g.Axes) != 4 || g.Axes[2].Values[0] != "wide" {
+		t.Errorf("a scale has other values: %v, %v", err, g.Axes)
+	}
+	for _, set := range []string{"decay_schedule.kind=window", "model.preset=llama2-s", "optimizer.tau=1"} {
+		if _, err := LoadGrid(file, "", []string{set}, nil); err == nil || !strings.Contains(err.Error(), "is decided by the axis") {
+			t.Errorf("%s: %v", set, err)
+		}
+	}
+}
+
 func TestRecipes(t *testing.T) {
 	file := writeGrid(t, t.TempDir(), fullGrid)
 	g, err := LoadGrid(file, "", []string{"optimizer.lr=0.5"}, []string{"PLASTICITY_BATCH_SEQUENCES=2"})

@@ -1,10 +1,8 @@
 package config
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -151,88 +149,6 @@ func (g *gridReader) words(path string, n *yaml.Node, valid func(string) bool, a
 		return nil
 	}
 	return v
-}
-
-// axes adds axes in their order; one that is there already gets the new values.
-func (g *gridReader) axes(path string, n *yaml.Node, axes []Axis) []Axis {
-	g.pairs(n, path, func(key, value *yaml.Node) {
-		full := join(path, plain(key.Value))
-		f, ok := g.grid.table.find(key.Value)
-		switch {
-		case !ok:
-			g.unknownKey(key, full)
-			return
-		case key.Value == "seed":
-			g.reader.report(key, full, "is no axis", "seeds: [1, 2, 3]")
-			return
-		case key.Value == "name":
-			g.reader.report(key, full, "is no axis: the name is not part of what a run is", "another key")
-			return
-		}
-		axis, ok := g.axis(f, full, value)
-		if !ok {
-			return
-		}
-		axis.at = g.reader.at(key)
-		if i := slices.IndexFunc(axes, func(a Axis) bool { return a.Key == axis.Key }); i >= 0 {
-			axes[i] = axis
-			return
-		}
-		axes = append(axes, axis)
-	})
-	return axes
-}
-
-func (g *gridReader) unknownKey(key *yaml.Node, path string) {
-	problem := g.reader.at(key).problem(path, "", "unknown key of a configuration", "")
-	if problem.Near = nearestPath(key.Value, g.grid.table.paths()); problem.Near == "" {
-		problem.Allowed = "the keys that `plasticity config show` lists"
-	}
-	g.problems.add(problem)
-}
-
-// axis reads the values of one axis.
-func (g *gridReader) axis(f field, path string, n *yaml.Node) (Axis, bool) {
-	axis := Axis{Key: f.path}
-	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 || len(n.Content) > maxList {
-		g.reader.report(n, path, "is not what an axis needs", "a list of 1 to "+strconv.Itoa(maxList)+" values, each "+f.wanted())
-		return axis, false
-	}
-	good := true
-	for i, element := range n.Content {
-		named := f
-		named.path = fmt.Sprintf("%s[%d]", path, i)
-		v, ok := g.reader.value(named, element)
-		if !ok {
-			good = false
-			continue
-		}
-		word := canonical(v)
-		if at := slices.Index(axis.Values, word); at >= 0 {
-			g.reader.report(element, named.path, fmt.Sprintf("is the same value as %s[%d]", path, at), "each value once")
-			good = false
-			continue
-		}
-		axis.Values = append(axis.Values, word)
-		axis.settings = append(axis.settings, setting{v, g.reader.at(element)})
-	}
-	return axis, good
-}
-
-// seeds reads a list of seeds; nil after a problem.
-func (g *gridReader) seeds(path string, n *yaml.Node) []int64 {
-	f, _ := g.grid.table.find("seed")
-	axis, ok := g.axis(f, path, n)
-	if !ok {
-		return nil
-	}
-	var seeds []int64
-	for _, s := range axis.settings {
-		if seed, ok := s.value.(int64); ok {
-			seeds = append(seeds, seed)
-		}
-	}
-	return seeds
 }
 
 // unknownIn is unknown for names that are not keys of a configuration.

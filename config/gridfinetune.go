@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -69,7 +70,7 @@ func choose(axes []Axis, i int) (layer, []AxisValue) {
 		at := i % len(axis.Values)
 		i /= len(axis.Values)
 		values[k] = AxisValue{axis.Key, axis.Values[at]}
-		chosen[axis.Key] = axis.settings[at]
+		maps.Copy(chosen, axis.sets[at])
 	}
 	return chosen, values
 }
@@ -151,7 +152,7 @@ func (g *gridReader) composeFinetune() error {
 		e.layers = []layer{base, g.recipes[i]}
 		chosen := layer{}
 		for _, a := range e.Axes {
-			chosen[a.Key] = a.settings[0]
+			maps.Copy(chosen, a.decides())
 		}
 		for _, l := range append(slices.Clone(e.layers), chosen) {
 			g.decided(l)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,6 +13,22 @@ import (
 
 func scaleKeys() []string {
 	return []string{"base", "axes", "seeds", "set", "finetune", "evaluate", "analyze", "figures"}
+}
+
+// Companions are the chosen scale and those named SCALE-…, which one experiment runs together; none without a scale.
+func (g Grid) Companions() []string {
+	var out []string
+	if g.Scale == "" {
+		return out
+	}
+	for _, name := range g.Scales {
+		if name == g.Scale {
+			out = slices.Insert(out, 0, name)
+		} else if strings.HasPrefix(name, g.Scale+"-") {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // scales notes the names of the scales and checks those that were not chosen, too: a grid is right or wrong as a whole.
@@ -105,13 +122,23 @@ func (g *gridReader) baseLayer(file, path string) (layer, error) {
 	return g.grid.table.fileLayer(file, data, g.problems), nil
 }
 
-// excluded reports axes that exclude each other.
+// excluded reports axes that exclude each other, and those that decide the same key.
 func (g *gridReader) excluded(axes []Axis) {
+	for i, a := range axes {
+		for _, b := range axes[:i] {
+			for _, key := range slices.Sorted(maps.Keys(a.decides())) {
+				if _, both := b.decides()[key]; both {
+					g.problems.add(a.at.problem("axes: "+b.Key+" and "+a.Key, "", "both decide "+key, "one of the two"))
+				}
+			}
+		}
+	}
 	for _, keys := range exclusive() {
 		var names []string
 		var second origin
 		for _, a := range axes {
-			if slices.Contains(keys, a.Key) {
+			decided := a.decides()
+			if slices.ContainsFunc(keys, func(key string) bool { _, ok := decided[key]; return ok }) {
 				names = append(names, a.Key)
 				second = a.at
 			}
@@ -155,7 +182,8 @@ func (g *gridReader) contested(l layer, axes []Axis, remedy string) {
 			continue
 		}
 		for _, axis := range axes {
-			if axis.Key == f.path || rivals(axis.Key, f.path) {
+			same := func(key string) bool { return key == f.path || rivals(key, f.path) }
+			if slices.ContainsFunc(slices.Collect(maps.Keys(axis.decides())), same) {
 				g.problems.add(s.at.problem(f.path, canonical(s.value), "is decided by the axis "+axis.Key, remedy))
 			}
 		}
