@@ -35,23 +35,29 @@ func (f *sweepFlags) addJSON(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "one line of JSON")
 }
 
-// plan loads the grid and lays out its cells.
-func (f *sweepFlags) plan(a *app, cmd *cobra.Command) (*sweeps.Plan, error) {
+// load reads the grid at its scale and refuses one that has no data to train on.
+func (f *sweepFlags) load(a *app, cmd *cobra.Command) (config.Grid, error) {
 	if err := required(cmd, "grid"); err != nil {
-		return nil, err
+		return config.Grid{}, err
 	}
 	g, err := config.LoadGrid(f.grid, f.scale, f.sets, a.env)
 	if err != nil {
-		return nil, err
+		return config.Grid{}, err
 	}
 	if err := checkAnalyses(g); err != nil {
 		return nil, err
 	}
 	cells, err := g.Cells()
 	if err != nil {
-		return nil, err
+		return config.Grid{}, err
 	}
-	if err := cells[0].Run.CheckTrainable(); err != nil {
+	return g, cells[0].Run.CheckTrainable()
+}
+
+// plan loads the grid and lays out its cells.
+func (f *sweepFlags) plan(a *app, cmd *cobra.Command) (*sweeps.Plan, error) {
+	g, err := f.load(a, cmd)
+	if err != nil {
 		return nil, err
 	}
 	return sweeps.New(g, f.root, f.tasks, sweeps.ReadFacts())
@@ -70,20 +76,7 @@ func newSweep(a *app) *cobra.Command {
 	return group("sweep", "Plan and run a grid: pretraining, fine-tuning and evaluation", `  plasticity sweep plan --grid sweeps/grids/weight-decay-quickstart.yaml
   plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --scale laptop
   plasticity sweep status --grid sweeps/grids/weight-decay-quickstart.yaml`,
-		newSweepPlan(a), newSweepRun(a), newSweepStatus(a), newSweepBest(a), newSweepAnswers(a), newSweepRetry(a), newSweepWatch(a))
-}
-
-func newSweepPlan(a *app) *cobra.Command {
-	var flags sweepFlags
-	cmd := &cobra.Command{
-		Use: "plan", Short: "Show every run of a grid with its cost, and start nothing",
-		Example: `  plasticity sweep plan --grid grid.yaml --scale paper --set data.train=DIR/train --set data.val=DIR/val`,
-		Args:    noArguments,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return showSweep(a, cmd, &flags, sweeps.Status.WritePlan) },
-	}
-	flags.add(cmd)
-	flags.addJSON(cmd)
-	return cmd
+		newSweepPlan(a), newSweepNeeds(a), newSweepRun(a), newSweepStatus(a), newSweepBest(a), newSweepAnswers(a), newSweepRetry(a), newSweepWatch(a))
 }
 
 func newSweepStatus(a *app) *cobra.Command {
