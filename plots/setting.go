@@ -334,9 +334,12 @@ func describeDecay(groups []record.DecayGroup) string {
 	}
 	var text string
 	norms, embeddings := kind(exempt, "norm"), kind(exempt, "embed")
+	only := onlyDecayed(exempt, decayed)
 	switch {
 	case len(exempt) == 0:
 		text = "all parameters decayed"
+	case only != "":
+		text = only
 	case norms+embeddings < len(exempt) || norms > 0 && kind(decayed, "norm") > 0 || embeddings > 0 && kind(decayed, "embed") > 0:
 		text = fmt.Sprintf("%d of %d parameter tensors exempt from decay", len(exempt), len(exempt)+len(decayed))
 	case embeddings == 0:
