@@ -13,6 +13,9 @@ SCALE ?=
 PACKAGES ?= ./...
 RUN      ?= .
 
+# Every grid but the quickstart's is an experiment: exp-NAME.
+experiments := $(filter-out weight-decay-quickstart,$(basename $(notdir $(wildcard sweeps/grids/*.yaml))))
+
 pure := ./analyze/... ./cmd/plasticity ./config/... ./data/... ./eval/answer ./eval/metric ./model/source ./plots/... ./record/... ./serve/... ./sweeps/...
 version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -22,6 +25,8 @@ version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-z%-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nExperiments, with SCALE=smoke, laptop or paper (planned only)\n'
+	@for name in $(experiments); do printf '  make %-24s %s\n' "exp-$$name" "$$(sed -n 's/^claim: //p' "sweeps/grids/$$name.yaml")"; done
 
 .PHONY: build
 build: native ## build bin/plasticity and bin/plasticity-worker
@@ -60,13 +65,13 @@ clean: ## remove what was built; runs, reports, data and the cache stay
 quickstart: build ## real text, a grid of weight decays, fine-tuned on three tasks, a report with Figures 1 to 3 (minutes)
 	@tools/quickstart.sh "$(SCALE)"
 
-.PHONY: exp-loss-vs-decay
-exp-loss-vs-decay: build ## Figure 1: loss against weight decay (SCALE=smoke|laptop|paper)
-	@tools/experiment.sh loss-vs-decay "$(SCALE)"
+.PHONY: $(experiments:%=exp-%)
+$(experiments:%=exp-%): exp-%: build
+	@tools/experiment.sh $* "$(SCALE)"
 
-.PHONY: exp-plasticity
-exp-plasticity: build ## Figures 2 and 3: the model after fine-tuning against weight decay (SCALE=smoke|laptop|paper)
-	@tools/experiment.sh plasticity "$(SCALE)"
+.PHONY: exp-smoke
+exp-smoke: build ## every experiment at smoke scale, one after the other: does everything work? (minutes)
+	@tools/experiments.sh smoke
 
 .PHONY: monitor
 monitor: ## Prometheus and Grafana over the runs of this machine, on loopback; Ctrl-C stops both (RUNS=folder)

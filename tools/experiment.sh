@@ -1,26 +1,42 @@
 #!/usr/bin/env bash
-# One experiment of the paper: its grid at a scale, with the scales SCALE-… beside it, and one report of them all.
-# `make exp-NAME` calls it.
+# One experiment: its grid at a scale, with the scales SCALE-… beside it, and one report of them all. `make exp-NAME` calls it.
 #
 #   tools/experiment.sh NAME [smoke|laptop|paper]
 #
-# Every step finds what it did before: a second start trains nothing, an interrupted one continues.
-# The paper's scale is planned, not run: it needs prepared web text and GPUs.
+# What text and tasks there have to be, the grid itself says (`plasticity sweep needs`). Every step finds what it did before: a second
+# start trains nothing, an interrupted one continues. The paper's scale is planned, not run: it needs prepared web text and GPUs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 name=$1 scale=${2:-smoke}
 grid=sweeps/grids/$name.yaml
 runs=runs/exp-$name-$scale report=reports/$name-$scale
+needs=$(bin/plasticity sweep needs --grid "$grid" --scale "$scale")
+mapfile -t parts < <(sed -n 's/^scale //p' <<<"$needs")
+
 if [[ $scale == paper ]]; then
-  bin/plasticity sweep plan --grid "$grid" --out "$runs" --scale paper
-  echo "planned only; to train it: bin/plasticity sweep run --grid $grid --out $runs --scale paper" >&2
+  for part in "${parts[@]}"; do
+    plan=reports/$name-paper/$part
+    rm -rf "$plan/configs"
+    mkdir -p "$plan"
+    bin/plasticity sweep plan --grid "$grid" --out "$runs" --scale "$part" --configs "$plan/configs" | tee "$plan/plan.txt"
+    for config in "$plan"/configs/*.yaml; do
+      # --dry-run says memory and time, too, but reads the data
+      bin/plasticity train --config "$config" --dry-run || bin/plasticity config check --config "$config"
+    done >"$plan/checked.txt" 2>/dev/null
+  done
+  echo "planned only: reports/$name-paper has it, with the configurations; to train it: bin/plasticity sweep run --grid $grid --out $runs --scale ${parts[0]}" >&2
   exit
 fi
-tools/prepare.sh sotu 512
-! grep -q '^finetune:' "$grid" || tools/tasks.sh arithmetic:1 choice4:1 judge:1 gosource:1
-mapfile -t companions < <(sed -nE "s/^  ($scale-[a-z0-9-]+):.*/\1/p" "$grid")
-for part in "$scale" "${companions[@]}"; do
+
+# data/NAME-VOCABULARY/{train,val} is what tools/prepare.sh makes, data/tasks/NAME what tools/tasks.sh makes.
+mapfile -t texts < <(sed -nE 's|^text data/(.*)/[^/]*$|\1|p' <<<"$needs" | sort -u)
+for text in "${texts[@]}"; do
+  tools/prepare.sh "${text%-*}" "${text##*-}"
+done
+mapfile -t tasks < <(sed -n 's|^task data/tasks/||p' <<<"$needs")
+tools/tasks.sh "${tasks[@]}"
+for part in "${parts[@]}"; do
   bin/plasticity sweep run --grid "$grid" --out "$runs" --scale "$part"
 done
 bin/plasticity report --runs "$runs" --out "$report" --grid "$grid"

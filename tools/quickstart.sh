@@ -23,7 +23,7 @@ say "1/5 text: fetch, train a tokenizer of 512 tokens, make shards (data/sotu-51
 tools/prepare.sh sotu 512
 
 say "2/5 tasks to fine-tune on: two synthetic ones and program source (data/tasks)"
-tools/tasks.sh choice4:1 judge:1 gosource:1
+tools/tasks.sh choice4 judge gosource
 
 say "3/5 sweep: a small Llama-2 for each weight decay and seed, fine-tuned on each task and tested (runs/)"
 bin/plasticity sweep run "${flags[@]}"
