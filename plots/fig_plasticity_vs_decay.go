@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	maxGroups   = 4  // settings of a figure of fine-tuned runs; the tables have the rest
+	maxGroups   = 4  // settings of a scatter of fine-tuned runs; the tables have the rest
+	maxRows     = 12 // of all settings of a figure of fine-tuned runs together
 	maxMeasures = 3  // rows of a setting
 	maxColumns  = 12 // the average and tasks
 	maxAbreast  = 5  // columns side by side
@@ -30,7 +31,7 @@ type tunedGroup struct {
 // recipe is solid, the best recipe for each base model and task dashed, the never-pretrained model a horizontal line.
 func PlasticityVsDecay(s *Set) Figure {
 	measures := s.drawnMeasures()
-	drawn := s.down[:min(len(s.down), maxGroups)]
+	drawn := s.down[:min(len(s.down), maxRows/len(measures))]
 	var groups []tunedGroup
 	for _, d := range drawn {
 		groups = append(groups, newTunedGroup(d, measures))
