@@ -21,9 +21,8 @@ if [[ $scale == paper ]]; then
     mkdir -p "$plan"
     bin/plasticity sweep plan --grid "$grid" --out "$runs" --scale "$part" --configs "$plan/configs" | tee "$plan/plan.txt"
     for config in "$plan"/configs/*.yaml; do
-      # --dry-run says memory and time, too, but reads the data
-      bin/plasticity train --config "$config" --dry-run || bin/plasticity config check --config "$config"
-    done >"$plan/checked.txt" 2>/dev/null
+      bin/plasticity train --config "$config" --dry-run # which parameters decay, memory, disk; any mistake ends this
+    done >"$plan/dry-run.txt"
   done
   echo "planned only: reports/$name-paper has it, with the configurations; to train it: bin/plasticity sweep run --grid $grid --out $runs --scale ${parts[0]}" >&2
   exit

@@ -1,13 +1,19 @@
 package trainer
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
 	"plasticity/config"
+	"plasticity/data"
 	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch"
@@ -22,7 +28,7 @@ type Plan struct {
 	Steps         int64          `json:"steps"`
 	Tokens        int64          `json:"tokens"`
 	TPP           float64        `json:"tokens_per_parameter"`
-	Epochs        float64        `json:"epochs"` // passes over the training data
+	Epochs        record.Float   `json:"epochs"` // passes over the training data; NaN when it is not there
 	WeightDecay   float64        `json:"weight_decay"`
 	Tau           record.Float   `json:"tau"`
 	FLOPsFull     float64        `json:"flops_full"`    // 6·N + 12·L·d·s a token
@@ -66,7 +72,8 @@ const (
 	forwardShare = 1.0 / 3
 )
 
-// MakePlan resolves a config and estimates its cost. It trains and writes nothing.
+// MakePlan resolves a config and estimates its cost. It trains and writes nothing. Prepared text need not be there when the config has the
+// vocabulary: then the plan has no id.
 func MakePlan(c config.Run, out string) (Plan, error) {
 	if err := c.CheckTrainable(); err != nil {
 		return Plan{}, err
@@ -77,11 +84,10 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 		return Plan{}, err
 	}
 	absent := err // the GPU that is asked for is not here: its memory can be planned, its speed not
-	read, err := openSource(&c)
+	facts, there, err := plannedFacts(&c)
 	if err != nil {
 		return Plan{}, err
 	}
-	facts := read.facts()
 	r, err := c.Resolve(facts)
 	if err != nil {
 		return Plan{}, err
@@ -96,9 +102,12 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 	}
 	p := Plan{
 		ID: r.ID(facts, parent.identity), Model: modelName(r.Model), Parameters: r.Model.Parameters(), Steps: r.Steps, Tokens: r.TokensTotal,
-		TPP: float64(r.TokensTotal) / float64(r.Model.Parameters()), Epochs: float64(r.TokensTotal) / float64(facts.TrainTokens),
+		TPP: float64(r.TokensTotal) / float64(r.Model.Parameters()), Epochs: record.Float(float64(r.TokensTotal) / float64(facts.TrainTokens)),
 		WeightDecay: r.WeightDecay, Tau: record.Float(r.Tau), Precision: c.Precision, Threads: Threads(c), Device: "cpu", Step: chosen.name(), ISA: chosen.isa,
 		Disk: checkpointBytes(r.Model.Parameters()) * int64(r.Checkpoint.Keep+1), Data: facts.Source,
+	}
+	if !there {
+		p.ID, p.Epochs = "unknown", record.Float(math.NaN())
 	}
 	full, causal := r.Model.FLOPsPerToken()
 	p.FLOPsFull, p.FLOPsCausal = full*float64(p.Tokens), causal*float64(p.Tokens)
@@ -117,6 +126,19 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 		}
 	}
 	return p, p.estimate(r)
+}
+
+// plannedFacts describes the data; of prepared text that is not there yet, what the config says.
+func plannedFacts(c *config.Run) (facts config.DataFacts, there bool, err error) {
+	read, err := openSource(c)
+	if err == nil {
+		return read.facts(), true, nil
+	}
+	_, missing := os.Stat(filepath.Join(c.Data.Train, data.ManifestFile))
+	if c.Data.Task != "" || c.Model.Vocab == 0 || !errors.Is(missing, fs.ErrNotExist) {
+		return facts, false, err
+	}
+	return config.DataFacts{Vocab: c.Model.Vocab, Source: c.Data.Train + ", which is not there yet"}, false, nil
 }
 
 // planDevice fills in what a GPU will hold, and the time of a step if the GPU is here and has room.
@@ -246,7 +268,11 @@ func (p Plan) Write(w io.Writer) error {
 	row("run", "%s", p.ID)
 	row("model", "%s, %s parameters", p.Model, count(p.Parameters))
 	row("data", "%s", p.Data)
-	row("tokens", "%s in %d steps (%.3g per parameter, %.3g passes over the data)", count(p.Tokens), p.Steps, p.TPP, p.Epochs)
+	passes := ""
+	if !math.IsNaN(float64(p.Epochs)) {
+		passes = fmt.Sprintf(", %.3g passes over the data", float64(p.Epochs))
+	}
+	row("tokens", "%s in %d steps (%.3g per parameter%s)", count(p.Tokens), p.Steps, p.TPP, passes)
 	row("weight decay", "%g (τ %.3g of the training)", p.WeightDecay, float64(p.Tau))
 	for _, g := range p.DecayGroups {
 		row("  "+g.Name, "%g over %s elements: %s", g.WeightDecay, count(g.Elements), abridged(g.Parameters))

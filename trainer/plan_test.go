@@ -66,6 +66,28 @@ func TestMakePlan(t *testing.T) {
 	}
 }
 
+// A config that says its vocabulary can be planned before its data is there; it cannot be trained.
+func TestMakePlan_WithoutData(t *testing.T) {
+	sets := settings("/does/not/exist", "model.vocab=300")
+	p, err := MakePlan(load(t, sets), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := p.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	if p.ID != "unknown" || p.Steps != 30 || len(p.DecayGroups) != 2 || strings.Contains(text.String(), "passes") || !strings.Contains(text.String(), "/does/not/exist/train, which is not there yet") {
+		t.Errorf("%+v\n%s", p, text.String())
+	}
+	if _, err := json.Marshal(p); err != nil {
+		t.Error(err)
+	}
+	if _, err := train(t, filepath.Join(folder(t), "run"), sets); record.CodeOf(err) != record.BadData {
+		t.Errorf("training: %v", err)
+	}
+}
+
 func TestMakePlan_Refuses(t *testing.T) {
 	prepared := corpus(t, 1)
 	for _, c := range []struct {
