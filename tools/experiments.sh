@@ -17,11 +17,12 @@ for grid in sweeps/grids/*.yaml; do
   at=$SECONDS log=reports/$name-$scale.log said=
   if tools/experiment.sh "$name" "$scale" >"$log" 2>&1; then
     said=$(grep -oE '[0-9]+ of [0-9]+ (fine-tuned )?runs counted' "$log" | paste -sd, - || true)
+    said=${said//,/, }
   else
     said="FAILED, see $log" failed=1
     tail -n 5 "$log" >&2
   fi
-  table+=$(printf '%-22s %6d s  %s' "$name" "$((SECONDS - at))" "${said//,/, }")$'\n'
+  table+=$(printf '%-22s %6d s  %s' "$name" "$((SECONDS - at))" "$said")$'\n'
 done
 printf '\n%-22s %8s  %s\n%s' experiment time result "$table"
 printf '%-22s %6d s\n' together "$((SECONDS - began))"
