@@ -29,6 +29,7 @@ type Cost struct {
 	Models      int `json:"models"`
 	Finetunings int `json:"finetunings"`
 	Evaluations int `json:"evaluations"`
+	Analyses    int `json:"analyses"` // their operations are few beside the others' and not counted
 	// Tokens to train on, those of fine-tunings as if every example were as long as the longest; Answers are tokens to generate.
 	PretrainTokens int64        `json:"pretrain_tokens"`
 	FinetuneTokens int64        `json:"finetune_tokens"`
@@ -63,6 +64,8 @@ func (s Status) cost(on Processor) Cost {
 		case Evaluate:
 			c.Evaluations++
 			c.AnswerTokens += cell.Tokens
+		case Analyze:
+			c.Analyses++
 		}
 	}
 	c.FLOPs = record.Float(flops)
@@ -78,6 +81,9 @@ func (c Cost) String() string {
 	}
 	if c.Evaluations > 0 {
 		parts = append(parts, fmt.Sprintf("%d evaluations of %s", c.Evaluations, countText(c.AnswerTokens)))
+	}
+	if c.Analyses > 0 {
+		parts = append(parts, fmt.Sprintf("%d analyses", c.Analyses))
 	}
 	return fmt.Sprintf("%s: %s FLOPs", strings.Join(parts, ", "), floatText(c.FLOPs, 3))
 }

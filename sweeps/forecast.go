@@ -83,6 +83,11 @@ func (c Cell) nameless() Cell {
 		e.Model = ""
 		c.Evaluation = &e
 	}
+	if c.Analysis != nil {
+		a := *c.Analysis
+		a.Model, a.Out = "", ""
+		c.Analysis = &a
+	}
 	if c.Kind != Pretrain {
 		c.Run.Init = ""
 	}

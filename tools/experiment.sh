@@ -35,6 +35,11 @@ for text in "${texts[@]}"; do
 done
 mapfile -t tasks < <(sed -n 's|^task data/tasks/||p' <<<"$needs")
 tools/tasks.sh "${tasks[@]}"
+# data/text/NAME is the text as it was published.
+while read -r source; do
+  mkdir -p data/text
+  ln -sfn "$(bin/plasticity data fetch "$(basename "$source")")" "$source"
+done < <(sed -n 's/^source //p' <<<"$needs")
 for part in "${parts[@]}"; do
   bin/plasticity sweep run --grid "$grid" --out "$runs" --scale "$part"
 done

@@ -45,7 +45,7 @@ func (f *sweepFlags) load(a *app, cmd *cobra.Command) (config.Grid, error) {
 		return config.Grid{}, err
 	}
 	if err := checkAnalyses(g); err != nil {
-		return nil, err
+		return config.Grid{}, err
 	}
 	cells, err := g.Cells()
 	if err != nil {

@@ -91,14 +91,16 @@ type needs struct {
 	Scales []string `json:"scales"` // the scale and its companions
 	Text   []string `json:"text"`   // folders of prepared text
 	Tasks  []string `json:"tasks"`  // folders of tasks
+	Source []string `json:"source"` // folders of texts with labels, for probes
 }
 
 func newSweepNeeds(a *app) *cobra.Command {
 	var flags sweepFlags
 	cmd := &cobra.Command{
-		Use: "needs", Short: "Print what a grid needs before it can run: scales, prepared text and tasks",
+		Use: "needs", Short: "Print what a grid needs before it can run: scales, text and tasks",
 		Long: `Print what a grid needs before it can run, a line each: "scale NAME" for the scale and its companions (SCALE-…, which one experiment runs
-together), "text FOLDER" for prepared text and "task FOLDER" for tasks, of all of them. Nothing of it has to be there.`,
+together), "text FOLDER" for prepared text, "task FOLDER" for tasks and "source FOLDER" for texts that probes read, of all of them.
+Nothing of it has to be there.`,
 		Example: `  plasticity sweep needs --grid sweeps/grids/tokens.yaml --scale laptop`,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -113,7 +115,7 @@ together), "text FOLDER" for prepared text and "task FOLDER" for tasks, of all o
 			for _, of := range []struct {
 				word   string
 				values []string
-			}{{"scale", n.Scales}, {"text", n.Text}, {"task", n.Tasks}} {
+			}{{"scale", n.Scales}, {"text", n.Text}, {"task", n.Tasks}, {"source", n.Source}} {
 				for _, v := range of.values {
 					lines = append(lines, of.word+" "+v)
 				}
@@ -132,7 +134,7 @@ func (f sweepFlags) needs(a *app, cmd *cobra.Command) (needs, error) {
 	if err != nil {
 		return needs{}, err
 	}
-	n := needs{Scales: append([]string{}, g.Companions()...), Text: []string{}, Tasks: []string{}}
+	n := needs{Scales: append([]string{}, g.Companions()...), Text: []string{}, Tasks: []string{}, Source: []string{}}
 	parts := n.Scales
 	if f.scale == "" {
 		parts = []string{""}
@@ -154,6 +156,9 @@ func (f sweepFlags) needs(a *app, cmd *cobra.Command) (needs, error) {
 		for _, c := range cells {
 			add(&n.Text, c.Run.Data.Train)
 			add(&n.Text, c.Run.Data.Val)
+		}
+		for _, look := range part.Analyze {
+			add(&n.Source, look.Data)
 		}
 		for _, e := range part.Finetune {
 			for _, task := range e.Tasks {
