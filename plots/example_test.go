@@ -57,7 +57,7 @@ func ExampleTrainingCurves() {
 func ExampleLossTable() {
 	set := plots.NewSet(runsOf(map[float64][]float64{0.1: {2.5, 2.6}, 1: {2.7, 2.9}}), nil)
 	table := plots.LossTable(set)
-	table.Columns, table.Title = table.Columns[:6], ""
+	table.Columns, table.Title, table.Note = table.Columns[:6], "", ""
 	for i := range table.Rows {
 		table.Rows[i] = table.Rows[i][:6]
 	}

@@ -14,8 +14,17 @@ import (
 type Table struct {
 	Name    string // of its files
 	Title   string
+	Note    string // how the numbers were made
 	Columns []string
 	Rows    [][]string
+}
+
+// about is title and note in one paragraph.
+func (t Table) about() string {
+	if t.Note == "" {
+		return t.Title
+	}
+	return strings.TrimSpace(strings.TrimSuffix(t.Title, ".") + ". " + t.Note)
 }
 
 // CSV writes the table as RFC 4180. A cell that a spreadsheet would take for a formula is led by an apostrophe.
@@ -57,6 +66,9 @@ func (t Table) Markdown(w io.Writer) error {
 	if t.Title != "" {
 		fmt.Fprintf(out, "**%s**\n\n", markdown(t.Title))
 	}
+	if t.Note != "" {
+		fmt.Fprintf(out, "%s\n\n", markdown(t.Note))
+	}
 	row := func(cells []string) {
 		for _, c := range cells {
 			fmt.Fprintf(out, "| %s ", markdown(c))
@@ -83,42 +95,12 @@ func markdown(cell string) string {
 	return b.String()
 }
 
-// LaTeX writes the table as a tabular with booktabs rules.
-func (t Table) LaTeX(w io.Writer) error {
-	out := bufio.NewWriter(w)
-	if t.Title != "" {
-		fmt.Fprintf(out, "%% %s\n", latex(t.Title))
-	}
-	row := func(cells []string) {
-		safe := make([]string, len(cells))
-		for i, c := range cells {
-			safe[i] = latex(c)
-		}
-		fmt.Fprintln(out, strings.Join(safe, " & ")+` \\`)
-	}
-	fmt.Fprintf(out, "\\begin{tabular}{%s}\n\\toprule\n", strings.Repeat("l", len(t.Columns)))
-	row(t.Columns)
-	fmt.Fprintln(out, `\midrule`)
-	for _, cells := range t.Rows {
-		row(cells)
-	}
-	fmt.Fprintln(out, "\\bottomrule\n\\end{tabular}")
-	return out.Flush()
-}
-
-// latex escapes what LaTeX would interpret and writes the signs that plain LaTeX lacks.
-func latex(cell string) string {
-	return strings.NewReplacer(
-		`\`, `\textbackslash{}`, "&", `\&`, "%", `\%`, "$", `\$`, "#", `\#`, "_", `\_`, "{", `\{`, "}", `\}`, "~", `\textasciitilde{}`,
-		"^", `\textasciicircum{}`, "λ", `$\lambda$`, "τ", `$\tau$`, "±", `$\pm$`, "∞", `$\infty$`, "−", `$-$`, "·", `$\cdot$`, "…", `\ldots{}`,
-	).Replace(clean(cell, 4000))
-}
-
 // LossTable lists, for each setting and weight decay, the mean final validation loss with its interval, the difference to the
 // best decay paired by seed, and the runs behind them.
 func LossTable(s *Set) Table {
 	t := Table{
 		Name: "loss-per-decay", Title: "Final validation loss (nats per token) per weight decay, with 95 % intervals over seeds",
+		Note:    "τ = 1/(lr·λ·steps). The difference is to the best decay of the setting, paired by seed; ± is the half-width of a 95 % t interval.",
 		Columns: []string{"setting", "λ", "τ", "loss", "± 95 %", "n", "lowest in", "difference to best", "± 95 % (paired)", "left out", "runs"},
 	}
 	for _, g := range s.settings {

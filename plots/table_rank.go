@@ -10,6 +10,7 @@ import (
 func RankTable(s *Set) Table {
 	t := Table{
 		Name: "rank-per-decay", Title: "Mean pseudo-rank of attention per weight decay and layer, with 95 % intervals over seeds",
+		Note: "Means over query heads and seeds; ± is the half-width of a 95 % t interval. Layers are counted from 0.",
 		Columns: []string{"setting", "formula", "λ", "τ", "layer", "W_QK", "± 95 % (W_QK)", "W_VP", "± 95 % (W_VP)", "n", "runs"},
 	}
 	half := func(g *rankGroup, l *level) string {

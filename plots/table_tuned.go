@@ -11,6 +11,7 @@ import (
 func TunedTable(s *Set) Table {
 	t := Table{
 		Name: "fine-tuned-per-decay", Title: "Results after fine-tuning per weight decay of pretraining, with 95 % intervals over seeds",
+		Note: "Means over seeds of base models; shares are from 0 to 1; ± is the half-width of a 95 % t interval, of a difference paired by seed.",
 		Columns: []string{
 			"setting", "task", "measure", "recipe", "λ", "mean", "± 95 %", "n", "difference to loss-optimal λ", "± 95 % (paired)",
 			"never pretrained", "± 95 % (never)", "n (never)", "left out", "runs",
