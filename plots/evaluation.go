@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,35 +32,24 @@ func (e Evaluation) answers() int { return e.Problems * max(e.Samples, 1) }
 // readEvaluations reads the results in eval/ of a fine-tuned run that are about its task. Folders without results.json, or with results of
 // other tasks, are none of this package's business; what is damaged is a problem.
 func readEvaluations(run *record.Run) ([]Evaluation, []record.Problem) {
-	entries, err := record.OS().ReadDir(run.Path(record.EvalDir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, []record.Problem{{Path: run.Path(record.EvalDir), What: "cannot be read"}}
-	}
 	var out []Evaluation
 	var problems []record.Problem
-	for _, e := range entries {
-		path := run.Path(record.EvalDir, e.Name(), resultsFile)
-		text, err := record.ReadFile(record.OS(), path, maxResultsBytes)
+	for found, problem := range resultsBelow(run, record.EvalDir, "", resultsFile, maxResultsBytes) {
 		switch {
-		case errors.Is(err, fs.ErrNotExist) || err != nil && !e.IsDir():
-			continue
-		case err != nil:
-			problems = append(problems, record.Problem{Path: path, What: "cannot be read, or is too large for results"})
+		case problem != nil:
+			problems = append(problems, *problem)
 			continue
 		case len(out) == maxEvaluations:
-			problems = append(problems, record.Problem{Path: path, What: fmt.Sprintf("more than %d evaluations: left out", maxEvaluations)})
+			problems = append(problems, record.Problem{Path: found.path, What: fmt.Sprintf("more than %d evaluations: left out", maxEvaluations)})
 			return out, problems
 		}
-		evaluation, about, err := parseEvaluation(text, taskName(run.Info))
+		evaluation, about, err := parseEvaluation(found.text, taskName(run.Info))
 		if err != nil {
-			problems = append(problems, record.Problem{Path: path, What: err.Error()})
+			problems = append(problems, record.Problem{Path: found.path, What: err.Error()})
 			continue
 		}
 		if about {
-			evaluation.Folder = e.Name()
+			evaluation.Folder = found.folder
 			out = append(out, evaluation)
 		}
 	}

@@ -1,10 +1,8 @@
 package plots
 
 import (
-	"encoding/json"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -63,17 +61,7 @@ func partlyRanked() []Record {
 // saveRanks writes ranks as rank.json of a run below root, every head with the mean.
 func saveRanks(t *testing.T, root string, r Record) {
 	t.Helper()
-	text, err := json.Marshal(rankJSON(r.Ranks, r.Info.ID))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(root, r.Folder, record.AnalyzeDir, rankFile)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	saveJSON(t, filepath.Join(root, r.Folder, record.AnalyzeDir, rankFile), rankJSON(r.Ranks, r.Info.ID))
 }
 
 // rankJSON is the document that readRanks reads.

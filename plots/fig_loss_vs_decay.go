@@ -25,6 +25,7 @@ type lossPanel struct {
 	cut      bool // some losses are above high
 	tauRows  int
 	measured bool
+	named    []float64 // decays whose labels come first; nil: the best of each series
 }
 
 // LossVsDecay draws figure 1 of the paper: the final validation loss against weight decay. For each setting it shows every
@@ -249,13 +250,16 @@ func (l lossPanel) drawDecayAxis(p *pen, f frame) {
 		labels[i] = lambda(d)
 	}
 	y := f.Min.Y - tickLength
-	l.axis.writeAlong(p, f, decays, labels, p.style(sizeTick, false, p.muted, text.XCenter, text.YTop), y-2, l.bestDecays())
+	l.axis.writeAlong(p, f, decays, labels, p.style(sizeTick, false, p.muted, text.XCenter, text.YTop), y-2, l.firstDecays())
 	s := p.style(sizeLabel, false, p.ink, text.XCenter, text.YTop)
 	p.write(s, (f.Min.X+f.Max.X)/2, y-14, "weight decay λ")
 }
 
-// bestDecays lists the best decay of each setting.
-func (l lossPanel) bestDecays() []float64 {
+// firstDecays lists the decays whose labels come first.
+func (l lossPanel) firstDecays() []float64 {
+	if l.named != nil {
+		return l.named
+	}
 	var out []float64
 	for _, g := range l.series {
 		if at := g.best(); at >= 0 {
@@ -287,7 +291,7 @@ func (l lossPanel) drawTau(p *pen, f frame) {
 			decays[i], labels[i] = level.decay, short(rounded(level.tau, 2))
 		}
 		if len(decays) > 0 {
-			l.axis.writeAlong(p, f, decays, labels, style, y, l.bestDecays())
+			l.axis.writeAlong(p, f, decays, labels, style, y, l.firstDecays())
 		}
 	}
 }

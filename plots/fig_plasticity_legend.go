@@ -47,11 +47,16 @@ func tunedLegend(groups []tunedGroup) []legendItem {
 		}})
 	}
 	if lowest {
-		items = append(items, legendItem{"loss-optimal λ", func(p *pen, left, y vg.Length) {
-			p.StrokeLine2(dotted(p.ink, widthAxis), left+legendMark/2, y-4.5, left+legendMark/2, y+4.5)
-		}})
+		items = append(items, lossOptimalItem())
 	}
 	return items
+}
+
+// lossOptimalItem explains the dotted line at the loss-optimal decay.
+func lossOptimalItem() legendItem {
+	return legendItem{"loss-optimal λ", func(p *pen, left, y vg.Length) {
+		p.StrokeLine2(dotted(p.ink, widthAxis), left+legendMark/2, y-4.5, left+legendMark/2, y+4.5)
+	}}
 }
 
 const legendAir = 9 * vg.Length(1)

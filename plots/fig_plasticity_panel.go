@@ -57,13 +57,7 @@ func (t *tunedPanel) scale() {
 	if t.fresh.N == 0 || len(means) == 0 {
 		return
 	}
-	const most = 0.9 // of the height may be given to it
-	at, height := unit*t.fresh.Mean, t.high-t.low
-	if at < t.low && at > t.low-most*height {
-		t.low = at - 0.06*height
-	} else if at > t.high && at < t.high+most*height {
-		t.high = at + 0.06*height
-	}
+	t.low, t.high = reach(t.low, t.high, unit*t.fresh.Mean)
 }
 
 // head names the column.
@@ -122,10 +116,7 @@ func (t tunedPanel) draw(p *pen, box vg.Rectangle, labelled bool) {
 		t.drawFresh(p, f, true)
 		p.grid(f)
 		t.drawFresh(p, f, false)
-		if finite(t.lowest) {
-			x := f.x(t.axis.fraction(t.lowest))
-			p.StrokeLine2(dotted(p.ink, widthAxis), x, f.Min.Y, x, f.Max.Y)
-		}
+		p.markDecay(f, t.axis, t.lowest)
 	}
 	t.axis.draw(p, f, t.decays)
 	if t.tuned != nil {

@@ -2,6 +2,7 @@ package plots
 
 import (
 	"fmt"
+	"image/color"
 	"slices"
 	"strings"
 
@@ -21,10 +22,10 @@ func RankOverTraining(s *Set) Figure {
 	}
 	f.Notes = append(f.Notes, trainingNotes(all)...)
 	parts := []string{"Pseudo-rank of W_QK and W_VP against tokens, one curve a weight decay."}
-	var blocks []rankBlock
+	var blocks []block
 	for _, g := range drawn {
-		block, left := g.trainingBlock(&f.Points)
-		blocks = append(blocks, block)
+		b, left := g.trainingBlock(&f.Points)
+		blocks = append(blocks, b)
 		parts = append(parts, fmt.Sprintf("%s: layers %s.", g.title(), joined(g.chosen())))
 		if left > 0 {
 			f.Notes = append(f.Notes, fmt.Sprintf("%s that some seed of the weight decay lacks not drawn.", plural(left, "checkpoint")))
@@ -34,13 +35,13 @@ func RankOverTraining(s *Set) Figure {
 		"setting", "formula", "weight_decay", "product", "layer", "step", "tokens", "pseudo_rank", "ci95_low", "ci95_high", "n", "run_ids",
 	}
 	f.Alt = strings.Join(parts, " ")
-	f.sheet = rankSheet(blocks, footer{caption: f.Caption, notes: f.Notes})
+	f.sheet = blockSheet{blocks: blocks, labels: blockLabels, none: noRanks, foot: footer{caption: f.Caption, notes: f.Notes}}.sheet()
 	return f
 }
 
 // trained tells whether some run of the group has ranks over training.
 func (g *rankGroup) trained() bool {
-	return slices.ContainsFunc(g.runs, func(m *member) bool { return len(m.Ranks.Training) > 0 })
+	return slices.ContainsFunc(g.runs, func(m *member) bool { return len(g.of[m].Training) > 0 })
 }
 
 // trainingNotes says which runs have no ranks over training, and which checkpoints are not among them.
@@ -49,8 +50,8 @@ func trainingNotes(groups []*rankGroup) []string {
 	for _, g := range groups {
 		for _, m := range g.runs {
 			all++
-			damaged += m.Ranks.LeftOut
-			if len(m.Ranks.Training) == 0 {
+			damaged += g.of[m].LeftOut
+			if len(g.of[m].Training) == 0 {
 				without++
 			}
 		}
@@ -67,8 +68,8 @@ func trainingNotes(groups []*rankGroup) []string {
 
 // trainingBlock makes the panels of a group, a line a product and a column a layer, and adds their points to the table. left counts
 // checkpoints that not every seed has.
-func (g *rankGroup) trainingBlock(points *Table) (block rankBlock, left int) {
-	block = rankBlock{title: g.title(), above: sizeLabel * 1.9}
+func (g *rankGroup) trainingBlock(points *Table) (b block, left int) {
+	b = block{title: g.title(), above: sizeLabel * 1.9}
 	var decays []float64
 	for product, name := range products() {
 		var panels []rankCurves
@@ -87,18 +88,18 @@ func (g *rankGroup) trainingBlock(points *Table) (block rankBlock, left int) {
 			g.addCurvePoints(points, product, layer, panel.curves)
 		}
 		low, high := g.fit(means, nil, nil)
-		var lines []func(p *pen, box vg.Rectangle)
+		var lines []drawing
 		for _, panel := range panels {
 			lines = append(lines, func(p *pen, box vg.Rectangle) {
 				panel.draw(p, frame{Rectangle: box, low: low, high: high}, most, decays)
 			})
 		}
-		block.lines = append(block.lines, lines)
+		b.lines = append(b.lines, lines)
 		slices.Sort(decays)
 		decays = slices.Compact(decays)
 	}
-	block.legend = func(p *pen, left, top vg.Length) { p.legend(decays, left, top) }
-	return block, left
+	b.legend = func(p *pen, left, top vg.Length) { p.legend(decays, left, top) }
+	return b, left
 }
 
 // rankCurves is one panel: a product in a layer over training.
@@ -118,13 +119,18 @@ func (r rankCurves) draw(p *pen, f frame, most int64, decays []float64) {
 		for _, at := range c.points {
 			path = append(path, vg.Point{X: f.x(float64(at.tokens) / float64(most)), Y: f.y(at.Mean)})
 		}
-		p.polyline(line(colour, widthCurve), f.Rectangle, path)
-		if len(path) > maxDots {
-			continue
-		}
-		for _, point := range path {
-			p.dot(point.X, point.Y, radiusEval, colour)
-		}
+		p.beads(f, colour, path)
+	}
+}
+
+// beads draws a curve with a dot at each of its points, as long as they stay apart.
+func (p *pen) beads(f frame, c color.NRGBA, path []vg.Point) {
+	p.polyline(line(c, widthCurve), f.Rectangle, path)
+	if len(path) > maxDots {
+		return
+	}
+	for _, point := range path {
+		p.dot(point.X, point.Y, radiusEval, c)
 	}
 }
 
@@ -134,7 +140,7 @@ func (g *rankGroup) addCurvePoints(t *Table, product, layer int, curves []rankCu
 		for i := range c.points {
 			at := &c.points[i]
 			t.Rows = append(t.Rows, []string{
-				g.base.fullTitle(), g.formula.label(), plain(c.decay), products()[product], fmt.Sprint(layer), fmt.Sprint(at.step), fmt.Sprint(at.tokens),
+				g.base.fullTitle(), g.like.Formula.label(), plain(c.decay), products()[product], fmt.Sprint(layer), fmt.Sprint(at.step), fmt.Sprint(at.tokens),
 				plain(at.Mean), plain(at.low()), plain(at.high()), fmt.Sprint(at.N), at.ids(),
 			})
 		}

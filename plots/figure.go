@@ -35,37 +35,72 @@ type sheet struct {
 	draw          func(p *pen)
 }
 
+// subject is what a figure is about: a report leaves out figures about what no run has, unless they are asked for.
+type subject int
+
+const (
+	aboutRuns subject = iota
+	aboutTuned
+	aboutProbes
+	aboutRanks
+	aboutGaps
+)
+
+// has tells whether the set has anything of the subject.
+func (s *Set) has(about subject) bool {
+	switch about {
+	case aboutTuned:
+		return len(s.tuned) > 0
+	case aboutProbes:
+		return probeAnalysis().measured(s)
+	case aboutRanks:
+		return rankAnalysis().measured(s)
+	case aboutGaps:
+		return gapAnalysis().measured(s)
+	default:
+		return true
+	}
+}
+
+// figureKind is a figure that can be drawn by name.
+type figureKind struct {
+	name  string
+	about subject
+	draw  func(*Set) Figure
+}
+
+// figureKinds lists all figures, in the order of a report.
+func figureKinds() []figureKind {
+	return []figureKind{
+		{"loss-vs-decay", aboutRuns, LossVsDecay},
+		{"plasticity-vs-decay", aboutTuned, PlasticityVsDecay},
+		{"loss-vs-plasticity", aboutTuned, LossVsPlasticity},
+		{"probes-vs-decay", aboutProbes, ProbesVsDecay},
+		{"probes-by-layer", aboutProbes, ProbesByLayer},
+		{"rank-vs-decay", aboutRanks, RankVsDecay},
+		{"rank-over-training", aboutRanks, RankOverTraining},
+		{"gap-vs-decay", aboutGaps, GapVsDecay},
+		{"training-curves", aboutRuns, TrainingCurves},
+	}
+}
+
 // Names lists the figures that Draw knows.
 func Names() []string {
-	return []string{"loss-vs-decay", "plasticity-vs-decay", "loss-vs-plasticity", "rank-vs-decay", "rank-over-training", "training-curves"}
+	var names []string
+	for _, k := range figureKinds() {
+		names = append(names, k.name)
+	}
+	return names
 }
-
-// aboutTuned tells whether a figure is about fine-tuned runs; without any a report leaves it out unless it is asked for.
-func aboutTuned(name string) bool {
-	return name == "plasticity-vs-decay" || name == "loss-vs-plasticity"
-}
-
-// aboutRanks tells whether a figure is about pseudo-ranks; without any a report leaves it out unless it is asked for.
-func aboutRanks(name string) bool { return name == "rank-vs-decay" || name == "rank-over-training" }
 
 // Draw makes a figure by name. The error is a Failure with Usage for an unknown name.
 func Draw(name string, s *Set) (Figure, error) {
-	switch name {
-	case "loss-vs-decay":
-		return LossVsDecay(s), nil
-	case "plasticity-vs-decay":
-		return PlasticityVsDecay(s), nil
-	case "loss-vs-plasticity":
-		return LossVsPlasticity(s), nil
-	case "rank-vs-decay":
-		return RankVsDecay(s), nil
-	case "rank-over-training":
-		return RankOverTraining(s), nil
-	case "training-curves":
-		return TrainingCurves(s), nil
-	default:
-		return Figure{}, record.Fail(record.Usage, "figure %.60q: there are %s", name, strings.Join(Names(), ", "))
+	for _, k := range figureKinds() {
+		if k.name == name {
+			return k.draw(s), nil
+		}
 	}
+	return Figure{}, record.Fail(record.Usage, "figure %.60q: there are %s", name, strings.Join(Names(), ", "))
 }
 
 // PNG writes the picture for screens and print: at least two pixels for each of an ordinary screen.

@@ -51,6 +51,14 @@ func (s *setting) best() int { return bestLevel(s.levels, measure{}) }
 // measured counts the levels that have a loss.
 func (s *setting) measured() int { return measuredLevels(s.levels) }
 
+// lossOptimal returns the level with the lowest mean validation loss, or nil where there is no choice.
+func (s *setting) lossOptimal() *level {
+	if at := s.best(); at >= 0 && s.measured() > 1 {
+		return &s.levels[at]
+	}
+	return nil
+}
+
 // bestLevel returns the index of the level with the best mean, the first of equal ones, or −1.
 func bestLevel(levels []level, m measure) int {
 	at := -1

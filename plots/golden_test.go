@@ -16,7 +16,7 @@ import (
 // Goldens are drawn at the density of a screen, so that they stay small.
 const (
 	goldenDPI = 60
-	tunedDPI  = 46 // of the larger figures of fine-tuned runs and of ranks
+	tunedDPI  = 46 // of the larger figures of fine-tuned runs and of what is inside models
 	maxGolden = 60 << 10
 )
 
@@ -41,14 +41,22 @@ func goldenSets() map[string]*Set {
 	partial := append(slices.Clone(single), few.of(single)...)
 	partial[6].State, partial[6].Cause = record.StateFailed, "exit code 76: the loss is not finite at step 12"
 	many := append(append(small().records(3), hundred.records(2)...), decayed.records(2)...)
+	fewProbed := partlyProbed()
+	for i := range fewProbed { // a panel less
+		fewProbed[i].Probes = slices.DeleteFunc(fewProbed[i].Probes, func(p Probes) bool { return p.Synthetic })
+	}
 	return map[string]*Set{
-		"quickstart": NewSet(append(one, failed), nil),
-		"settings":   NewSet(many, nil),
-		"empty":      NewSet(nil, nil),
-		"tuned":      NewSet(tuned, nil),
-		"partial":    NewSet(partial, nil),
-		"ranked":     NewSet(append(withRanks(small().records(3), 2, 6), failed), nil),
-		"mixedranks": NewSet(partlyRanked(), nil),
+		"quickstart":  NewSet(append(one, failed), nil),
+		"settings":    NewSet(many, nil),
+		"empty":       NewSet(nil, nil),
+		"tuned":       NewSet(tuned, nil),
+		"partial":     NewSet(partial, nil),
+		"ranked":      NewSet(append(withRanks(small().records(3), 2, 6), failed), nil),
+		"mixedranks":  NewSet(partlyRanked(), nil),
+		"probed":      NewSet(append(withProbes(small().records(3), 2), failed), nil),
+		"mixedprobes": NewSet(fewProbed, nil),
+		"gapped":      NewSet(append(withGaps(small().records(3)), failed), nil),
+		"mixedgaps":   NewSet(partlyGapped(), nil),
 	}
 }
 
@@ -56,8 +64,8 @@ func TestFigures_MatchGoldens(t *testing.T) {
 	t.Parallel()
 	for set, s := range goldenSets() {
 		for _, name := range Names() {
-			if tuned, _ := s.Tuned(); set != "empty" && ((tuned > 0) != aboutTuned(name) || s.hasRanks() != aboutRanks(name)) {
-				continue
+			if about := aboutOf(name); set != "empty" && (about == aboutRuns && special(s) || !s.has(about)) {
+				continue // figures of pretraining alone have sets of their own
 			}
 			if set == "settings" && name == "training-curves" {
 				continue // the layout of curves is the quickstart's, once a setting
@@ -74,11 +82,22 @@ func TestFigures_MatchGoldens(t *testing.T) {
 	}
 }
 
+// aboutOf is the subject of a figure.
+func aboutOf(name string) subject {
+	kinds := figureKinds()
+	return kinds[slices.IndexFunc(kinds, func(k figureKind) bool { return k.name == name })].about
+}
+
+// special tells whether a set has more than pretraining runs.
+func special(s *Set) bool {
+	return slices.ContainsFunc([]subject{aboutTuned, aboutProbes, aboutRanks, aboutGaps}, s.has)
+}
+
 func checkGolden(t *testing.T, figure Figure, path string) {
 	t.Helper()
 	var got bytes.Buffer
 	dpi := goldenDPI
-	if aboutTuned(figure.Name) || aboutRanks(figure.Name) {
+	if aboutOf(figure.Name) != aboutRuns {
 		dpi = tunedDPI
 	}
 	if err := figure.png(&got, dpi); err != nil {
@@ -111,7 +130,7 @@ func checkGolden(t *testing.T, figure Figure, path string) {
 
 func TestFigures_SameBytesForAnyOrder(t *testing.T) {
 	t.Parallel()
-	records := withRanks(small().records(2), 2, 3)
+	records := withGaps(withProbes(withRanks(small().records(2), 2, 3), 2))
 	records = append(records, tuning().of(records)...)
 	backwards := make([]Record, len(records))
 	for i, r := range records {

@@ -52,13 +52,15 @@ func groups(text, brace string) int {
 // Whatever a table has: as many cells a row as columns, no sign that LaTeX would interpret left, every environment closed.
 func TestLaTeX_ColumnsMatchInEveryTable(t *testing.T) {
 	t.Parallel()
-	records := withRanks(small().records(2), 9, 0)
+	records := withGaps(withProbes(withRanks(small().records(2), 2, 0), 9))
 	records = append(records, tuning().of(records)...)
 	for i, text := range hostile() {
 		records[i].Info.DataSource, records[i].Info.Commit = text, text
 	}
-	s := NewSet(records, nil)
-	tables := []Table{LossTable(s), RunTable(s), TunedTable(s), TunedRunTable(s), RankTable(s)}
+	tables := NewSet(records, nil).tables()
+	if len(tables) != 7 {
+		t.Fatalf("%d tables", len(tables))
+	}
 	special := regexp.MustCompile(`\\[\\&%$#_{}]|\\[a-z]+(\{[a-z0-9:, -]*\})?|\$-\$|[&%$#_^~\\]`)
 	cells := regexp.MustCompile(`(^|[^\\])&`)
 	for _, table := range tables {
@@ -101,12 +103,12 @@ func TestLaTeX_ColumnsMatchInEveryTable(t *testing.T) {
 // The note that explains the numbers is the same beside every form that has room for one.
 func TestTable_NoteInEveryForm(t *testing.T) {
 	t.Parallel()
-	table := LossTable(NewSet(small().records(1), nil))
+	table := ProbeTable(NewSet(withProbes(small().records(1), 2), nil))
 	var markdown bytes.Buffer
 	if err := table.Markdown(&markdown); err != nil {
 		t.Fatal(err)
 	}
-	const says = "The difference is to the best decay of the setting, paired by seed;"
+	const says = "The best layer is chosen for each model on other texts."
 	if !strings.Contains(table.Note, says) || !strings.Contains(markdown.String(), says) || !strings.Contains(latexOf(t, table), says) {
 		t.Errorf("the note is missing: %s\n%s", markdown.String()[:300], latexOf(t, table)[:400])
 	}

@@ -33,6 +33,7 @@ type page struct {
 	Findings  []Finding
 	Figures   []pageFigure
 	Loss      []pageSetting
+	LossTable Table // for its note and files
 	Samples   []Sample
 	SampleRun string
 	Runs      Table
@@ -44,10 +45,8 @@ type page struct {
 	TunedRuns  Table
 	MoreTuned  int
 
-	Ranks      []RankFinding
-	RankGroups []pageRanks // the same, as they are read
-	RankTable  Table
-	MoreRanks  int
+	Inside   []pageFindings // what was found inside the models
+	Analyses []pageAnalysis // the tables of it
 
 	Problems []string
 	Faults   []string
@@ -86,12 +85,12 @@ func newPage(o ReportOptions, s *Set) *page {
 	}
 	p.Measured = measured(s)
 	p.Headline = s.headline()
-	p.Loss = lossRows(s)
+	p.Loss, p.LossTable = lossRows(s), LossTable(s)
 	if extra := len(p.Runs.Rows) - maxTableRows; extra > 0 {
 		p.Runs.Rows, p.MoreRuns = p.Runs.Rows[:maxTableRows], extra
 	}
 	p.addTuned(s)
-	p.addRanks(s)
+	p.addInside(s)
 	p.addSamples(o, s)
 	for _, problem := range s.problems {
 		p.Problems = append(p.Problems, clean(problem.String(), 400))

@@ -7,61 +7,37 @@ import (
 	"strings"
 )
 
-// rankGroup is the runs of a setting whose ranks compare: by one formula, over the same layers.
-type rankGroup struct {
-	base     *setting
-	formula  RankFormula
-	heads    int
-	headSize int
-	layers   []int
-	key      string
-	runs     []*member // that count, in the order of the setting
-	has      map[*member]bool
-	many     bool // the setting has other groups
+// rankGroup is the runs of a setting whose ranks compare: by one formula, over the same heads and layers.
+type rankGroup struct{ *group[Ranks] }
+
+// rankAnalysis is that of analyze rank.
+func rankAnalysis() analysis[Ranks] {
+	return analysis[Ranks]{
+		noun: "ranks", command: "plasticity analyze rank", mixed: "by different formulas or in different layers",
+		of: func(m *member) []*Ranks {
+			if m.Ranks == nil {
+				return nil
+			}
+			return []*Ranks{m.Ranks}
+		},
+		step: func(r *Ranks) int64 { return r.Last.Step }, family: onlyFamily[Ranks],
+		fields: func(r *Ranks) []field {
+			return []field{
+				{"formula", r.Formula.label()},
+				{"layers", "layers " + joined(layersOf(r.Last))},
+				{"heads", fmt.Sprintf("%s of size %d", plural(r.Heads, "query head"), r.HeadSize)},
+			}
+		},
+	}
 }
 
-// rankGroups sorts the pretraining runs with ranks: in the order of settings, the groups with the most runs first.
+// rankGroups sorts the pretraining runs with ranks.
 func (s *Set) rankGroups() []*rankGroup {
-	settings, _ := ofPretraining(s)
 	var out []*rankGroup
-	for _, g := range settings {
-		var own []*rankGroup
-		for _, m := range g.runs {
-			if !m.ranked() {
-				continue
-			}
-			r := m.Ranks
-			key := fmt.Sprintf("%v %d %d %v", r.Formula, r.Heads, r.HeadSize, layersOf(r.Last))
-			at := slices.IndexFunc(own, func(o *rankGroup) bool { return o.key == key })
-			if at < 0 {
-				at = len(own)
-				own = append(own, &rankGroup{base: g, formula: r.Formula, heads: r.Heads, headSize: r.HeadSize, layers: layersOf(r.Last), key: key, has: map[*member]bool{}})
-			}
-			own[at].runs = append(own[at].runs, m)
-			own[at].has[m] = true
-		}
-		slices.SortFunc(own, func(a, b *rankGroup) int {
-			return cmp.Or(cmp.Compare(len(b.runs), len(a.runs)), strings.Compare(a.key, b.key))
-		})
-		for _, o := range own {
-			o.many = len(own) > 1
-		}
-		out = append(out, own...)
+	for _, g := range rankAnalysis().groups(s) {
+		out = append(out, &rankGroup{g})
 	}
 	return out
-}
-
-// ranked tells whether the ranks of a run enter means: those of its last step, of a run that counts.
-func (m *member) ranked() bool {
-	return m.counts() && m.Ranks != nil && m.Ranks.Last.Step == m.Info.Steps
-}
-
-// hasRanks tells whether some pretraining run was measured; without any a report leaves the figures out unless they are asked for.
-func (s *Set) hasRanks() bool {
-	settings, _ := ofPretraining(s)
-	return slices.ContainsFunc(settings, func(g *setting) bool {
-		return slices.ContainsFunc(g.runs, func(m *member) bool { return m.Ranks != nil })
-	})
 }
 
 func layersOf(p RankPoint) []int {
@@ -72,53 +48,22 @@ func layersOf(p RankPoint) []int {
 	return out
 }
 
+// layers are those that were measured, ascending.
+func (g *rankGroup) layers() []int { return layersOf(g.like.Last) }
+
 // levels are the ranks of a product in a layer, or meanOfLayers, for every weight decay of the setting.
 func (g *rankGroup) levels(product, layer int) []level {
-	return g.levelsOf(func(m *member) (float64, bool) { return m.Ranks.Last.value(product, layer), true })
-}
-
-// levelsOf gathers a number of each run; runs that share decay and seed are averaged.
-func (g *rankGroup) levelsOf(of func(*member) (float64, bool)) []level {
-	var out []level
-	for i := range g.base.levels {
-		base := &g.base.levels[i]
-		l := level{decay: base.decay, tau: base.tau, faulty: base.faulty}
-		for _, s := range base.seeds {
-			var values []float64
-			var runs []*member
-			for _, m := range s.runs {
-				if !g.has[m] {
-					continue
-				}
-				if v, ok := of(m); ok {
-					values, runs = append(values, v), append(runs, m)
-				}
-			}
-			if len(values) > 0 {
-				l.seeds = append(l.seeds, seedLoss{seed: s.seed, loss: mean(values), runs: runs})
-			}
-		}
-		l.estimate = estimateSeeds(l.seeds)
-		out = append(out, l)
-	}
-	return out
-}
-
-// title names the group: its setting, and the formula and layers where others of it have different ones.
-func (g *rankGroup) title() string {
-	if !g.many {
-		return g.base.fullTitle()
-	}
-	return g.base.fullTitle() + ", " + g.formula.label() + ", layers " + joined(g.layers)
+	return g.levelsOf(func(r *Ranks) (float64, bool) { return r.Last.value(product, layer), true })
 }
 
 // chosen are the layers that are shown over training: all when there are three at most, else first, middle and last.
 func (g *rankGroup) chosen() []int {
-	n := len(g.layers)
+	layers := g.layers()
+	n := len(layers)
 	if n <= 3 {
-		return g.layers
+		return layers
 	}
-	return []int{g.layers[0], g.layers[n/2], g.layers[n-1]}
+	return []int{layers[0], layers[n/2], layers[n-1]}
 }
 
 // rankEnds wraps the ends of the curves over training in the same way.
@@ -146,19 +91,11 @@ func rankAverages(groups []*rankGroup) []*setting {
 
 // rows are the layers of tables: the average first, where it is one of several.
 func (g *rankGroup) rows() []int {
-	if len(g.layers) == 1 {
-		return g.layers
+	layers := g.layers()
+	if len(layers) == 1 {
+		return layers
 	}
-	return append([]int{meanOfLayers}, g.layers...)
-}
-
-// settingsOf lists the settings of the groups.
-func settingsOf(groups []*rankGroup) []*setting {
-	var out []*setting
-	for _, g := range groups {
-		out = append(out, g.base)
-	}
-	return slices.Compact(out)
+	return append([]int{meanOfLayers}, layers...)
 }
 
 // joined writes layer numbers: "0 to 15", "5, 15".
@@ -190,9 +127,9 @@ type rankCurvePoint struct {
 // would jump where a seed comes in. left counts those.
 func (g *rankGroup) curves(product, layer int) (curves []rankCurve, left int) {
 	tokens := map[int64]int64{}
-	whole := g.levelsOf(func(m *member) (float64, bool) { return 0, len(m.Ranks.Training) > 0 })
+	whole := g.levelsOf(func(r *Ranks) (float64, bool) { return 0, len(r.Training) > 0 })
 	for _, m := range g.runs {
-		for _, p := range m.Ranks.Training {
+		for _, p := range g.of[m].Training {
 			tokens[p.Step] = p.Tokens
 		}
 	}
@@ -206,12 +143,12 @@ func (g *rankGroup) curves(product, layer int) (curves []rankCurve, left int) {
 		curves[i].decay = whole[i].decay
 	}
 	for _, step := range steps {
-		at := g.levelsOf(func(m *member) (float64, bool) {
-			i, found := slices.BinarySearchFunc(m.Ranks.Training, step, func(p RankPoint, step int64) int { return cmp.Compare(p.Step, step) })
+		at := g.levelsOf(func(r *Ranks) (float64, bool) {
+			i, found := slices.BinarySearchFunc(r.Training, step, func(p RankPoint, step int64) int { return cmp.Compare(p.Step, step) })
 			if !found {
 				return 0, false
 			}
-			return m.Ranks.Training[i].value(product, layer), true
+			return r.Training[i].value(product, layer), true
 		})
 		for i, l := range at {
 			switch {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 
 	"plasticity/record"
@@ -93,19 +92,9 @@ type rankDocumentProduct struct {
 
 // readRanks reads rank.json of a run; nil when there is none. What is damaged is a problem.
 func readRanks(run *record.Run) (*Ranks, []record.Problem) {
-	path := run.Path(record.AnalyzeDir, rankFile)
-	text, err := record.ReadFile(record.OS(), path, maxRankBytes)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case err != nil:
-		return nil, []record.Problem{{Path: path, What: "cannot be read, or is too large: measure again without --spectra"}}
-	}
-	ranks, err := parseRanks(text, run.Info.ID)
-	if err != nil {
-		return nil, []record.Problem{{Path: path, What: err.Error()}}
-	}
-	return ranks, nil
+	return readResult(run.Path(record.AnalyzeDir, rankFile), maxRankBytes, "measure again without --spectra", func(text []byte) (*Ranks, error) {
+		return parseRanks(text, run.Info.ID)
+	})
 }
 
 // parseRanks decodes rank.json of the run with the id.

@@ -45,7 +45,9 @@ type Result struct {
 	Downstream   []TunedFinding `json:"downstream"`
 	Tradeoffs    []Tradeoff     `json:"tradeoffs"`
 
-	Ranks []RankFinding `json:"ranks"`
+	Probes []ProbeFinding `json:"probes"`
+	Ranks  []RankFinding  `json:"ranks"`
+	Gaps   []GapFinding   `json:"gaps"`
 
 	Files    []string         `json:"files"` // below Out
 	Problems []record.Problem `json:"problems"`
@@ -142,11 +144,12 @@ type builder struct {
 // build draws everything.
 func (b *builder) build(ctx context.Context) error {
 	names := b.options.Figures
-	tuned, _ := b.set.Tuned()
 	if len(names) == 0 {
-		names = slices.DeleteFunc(Names(), func(name string) bool {
-			return tuned == 0 && aboutTuned(name) || !b.set.hasRanks() && aboutRanks(name)
-		})
+		for _, k := range figureKinds() {
+			if b.set.has(k.about) {
+				names = append(names, k.name)
+			}
+		}
 	}
 	page := newPage(b.options, b.set)
 	for _, name := range names {
@@ -162,14 +165,7 @@ func (b *builder) build(ctx context.Context) error {
 		}
 		page.addFigure(figure, b.files["figures/"+name+".png"])
 	}
-	tables := []Table{LossTable(b.set), RunTable(b.set)}
-	if tuned > 0 {
-		tables = append(tables, TunedTable(b.set), TunedRunTable(b.set))
-	}
-	if b.set.hasRanks() {
-		tables = append(tables, RankTable(b.set))
-	}
-	for _, table := range tables {
+	for _, table := range b.set.tables() {
 		if err := b.addTable(table); err != nil {
 			return err
 		}
@@ -180,6 +176,24 @@ func (b *builder) build(ctx context.Context) error {
 	}
 	b.files["index.html"] = text
 	return b.summarize(page)
+}
+
+// tables are those of what the set has.
+func (s *Set) tables() []Table {
+	out := []Table{LossTable(s), RunTable(s)}
+	if s.has(aboutTuned) {
+		out = append(out, TunedTable(s), TunedRunTable(s))
+	}
+	if s.has(aboutProbes) {
+		out = append(out, ProbeTable(s))
+	}
+	if s.has(aboutRanks) {
+		out = append(out, RankTable(s))
+	}
+	if s.has(aboutGaps) {
+		out = append(out, GapTable(s))
+	}
+	return out
 }
 
 // addFigure keeps a figure in its three forms.
@@ -216,7 +230,7 @@ func (b *builder) summarize(page *page) error {
 	b.result = Result{
 		Page: "index.html", Headline: page.Headline, Runs: all, Counted: counted,
 		Findings: b.set.Findings(), Problems: b.set.Problems(), Downstream: page.Downstream, Tradeoffs: page.Tradeoffs,
-		Ranks: page.Ranks,
+		Probes: b.set.Probes(), Ranks: b.set.Ranks(), Gaps: b.set.Gaps(),
 	}
 	b.result.Tuned, b.result.TunedCounted = b.set.Tuned()
 	for name := range b.files {

@@ -29,6 +29,10 @@ type Record struct {
 	Evaluations []Evaluation
 	// Ranks of a pretraining run's attention; nil when they were not measured.
 	Ranks *Ranks
+	// Probes of a pretraining run's hidden states, in the order of their folders.
+	Probes []Probes
+	// Gap of a pretraining run; nil when it was not measured.
+	Gap *Gap
 }
 
 // Set is a collection of records, sorted into settings that can be compared.
@@ -103,9 +107,11 @@ func read(run *record.Run) (Record, []record.Problem) {
 		r.Evaluations, damaged = readEvaluations(run)
 		problems = append(problems, damaged...)
 	} else {
-		var damaged []record.Problem
-		r.Ranks, damaged = readRanks(run)
-		problems = append(problems, damaged...)
+		var ofRanks, ofProbes, ofGap []record.Problem
+		r.Ranks, ofRanks = readRanks(run)
+		r.Probes, ofProbes = readProbes(run)
+		r.Gap, ofGap = readGap(run)
+		problems = slices.Concat(problems, ofRanks, ofProbes, ofGap)
 	}
 	path := run.Path(record.ResolvedFile)
 	if r.Config, err = record.ReadFile(record.OS(), path, maxConfigBytes); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -245,7 +245,11 @@ func nameSettings(panel []*setting) {
 	if len(panel) < 2 {
 		return
 	}
-	differs := differing(panel)
+	var all [][]field
+	for _, s := range panel {
+		all = append(all, s.fields)
+	}
+	differs := differing(all)
 	seen := map[string]int{}
 	for _, s := range panel {
 		s.label = s.labelBy(differs)
@@ -259,11 +263,11 @@ func nameSettings(panel []*setting) {
 	}
 }
 
-// differing finds the fields in which settings are not equal. A field that a setting lacks is not compared.
-func differing(panel []*setting) map[string]bool {
+// differing finds the fields that are not equal in all. A field that one lacks is not compared.
+func differing(all [][]field) map[string]bool {
 	differs, values := map[string]bool{}, map[string]string{}
-	for _, s := range panel {
-		for _, f := range s.fields {
+	for _, fields := range all {
+		for _, f := range fields {
 			if old, known := values[f.name]; known && old != f.value {
 				differs[f.name] = true
 			}

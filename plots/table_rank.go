@@ -3,14 +3,13 @@ package plots
 import (
 	"fmt"
 	"math"
-	"strings"
 )
 
 // RankTable lists, for each weight decay and layer, the mean pseudo-ranks over seeds with their intervals, and the runs behind them.
 func RankTable(s *Set) Table {
 	t := Table{
 		Name: "rank-per-decay", Title: "Mean pseudo-rank of attention per weight decay and layer, with 95 % intervals over seeds",
-		Note: "Means over query heads and seeds; ± is the half-width of a 95 % t interval. Layers are counted from 0.",
+		Note:    "Means over query heads and seeds; ± is the half-width of a 95 % t interval. Layers are counted from 0.",
 		Columns: []string{"setting", "formula", "λ", "τ", "layer", "W_QK", "± 95 % (W_QK)", "W_VP", "± 95 % (W_VP)", "n", "runs"},
 	}
 	half := func(g *rankGroup, l *level) string {
@@ -32,7 +31,7 @@ func RankTable(s *Set) Table {
 					continue
 				}
 				t.Rows = append(t.Rows, []string{
-					g.base.fullTitle(), g.formula.label(), number(q.decay), short(rounded(q.tau, 2)), layerName(layer),
+					g.base.fullTitle(), g.like.Formula.label(), number(q.decay), short(rounded(q.tau, 2)), layerName(layer),
 					g.show(q.Mean), half(g, q), g.show(v.Mean), half(g, v), fmt.Sprint(q.N), q.ids(),
 				})
 			}
@@ -74,7 +73,7 @@ func (g *rankGroup) points(product, layer int, l *level) [][]string {
 	var out [][]string
 	add := func(mark, seed string, v, low, high float64, n int, ids, note string) {
 		out = append(out, []string{
-			g.base.fullTitle(), g.formula.label(), plain(l.decay), plain(l.tau), products()[product], layerName(layer), mark, seed,
+			g.base.fullTitle(), g.like.Formula.label(), plain(l.decay), plain(l.tau), products()[product], layerName(layer), mark, seed,
 			plain(v), plain(low), plain(high), fmt.Sprint(n), ids, note,
 		})
 	}
@@ -88,40 +87,6 @@ func (g *rankGroup) points(product, layer int, l *level) [][]string {
 	}
 	for _, m := range l.faulty {
 		add("cross", m.seed, nan, nan, nan, 0, m.Info.ID, m.fault)
-	}
-	return out
-}
-
-// pageRanks is what the page says of the ranks of a group.
-type pageRanks struct {
-	Setting string
-	Texts   []string
-}
-
-// addRanks fills in what is about pseudo-ranks.
-func (p *page) addRanks(s *Set) {
-	p.Ranks = s.Ranks()
-	if len(p.Ranks) == 0 {
-		return
-	}
-	for _, f := range p.Ranks {
-		if n := len(p.RankGroups); n == 0 || p.RankGroups[n-1].Setting != f.Setting {
-			p.RankGroups = append(p.RankGroups, pageRanks{Setting: f.Setting})
-		}
-		last := &p.RankGroups[len(p.RankGroups)-1]
-		last.Texts = append(last.Texts, strings.ReplaceAll(f.Text, "λ = ", "λ\u00a0=\u00a0"))
-	}
-	p.RankTable = RankTable(s)
-	p.RankTable.Title += "; " + listed(formulaLabels(p.Ranks))
-	if extra := len(p.RankTable.Rows) - maxTableRows; extra > 0 {
-		p.RankTable.Rows, p.MoreRanks = p.RankTable.Rows[:maxTableRows], extra
-	}
-}
-
-func formulaLabels(findings []RankFinding) []string {
-	var out []string
-	for _, f := range findings {
-		out = append(out, f.Formula.label())
 	}
 	return out
 }

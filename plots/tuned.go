@@ -203,11 +203,11 @@ func (s *Set) recipes() []recipe {
 		}
 	}
 	slices.SortFunc(out, func(a, b recipe) int { return cmp.Or(cmp.Compare(a.lr, b.lr), strings.Compare(a.key, b.key)) })
-	same := make([]*setting, len(out))
+	all := make([][]field, len(out))
 	for i := range out {
-		same[i] = &setting{fields: out[i].fields}
+		all[i] = out[i].fields
 	}
-	differs := differing(same)
+	differs := differing(all)
 	seen := map[string]int{}
 	for i := range out {
 		var parts []string

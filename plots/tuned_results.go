@@ -347,10 +347,7 @@ func baseIDs(seeds []seedLoss) string {
 
 // lossOptimal returns the level of the base models with the lowest mean validation loss, or nil.
 func (d *downstream) lossOptimal() *level {
-	if at := d.base.best(); at >= 0 && d.base.measured() > 1 {
-		return &d.base.levels[at]
-	}
-	return nil
+	return d.base.lossOptimal()
 }
 
 // Tuned returns how many fine-tuned runs the set has, and how many of them count.

@@ -244,6 +244,13 @@ func faultNote(faults []string, of, marked string) string {
 
 // seedNotes warns where seeds are too few for an interval, or for a narrow one.
 func seedNotes(settings []*setting) []string {
+	return seedNotesWith(settings, seedWords{none: "no interval can be given", some: "no interval there"})
+}
+
+// seedWords say what stands in for an interval over seeds where there is one seed only: everywhere, or in some places.
+type seedWords struct{ none, some string }
+
+func seedNotesWith(settings []*setting, words seedWords) []string {
 	var single, several, pairs int
 	var where []string
 	for _, s := range settings {
@@ -263,11 +270,11 @@ func seedNotes(settings []*setting) []string {
 	var notes []string
 	switch {
 	case single > 0 && several == 0:
-		notes = append(notes, "one seed per weight decay: no interval can be given, and small differences mean nothing.")
+		notes = append(notes, "one seed per weight decay: "+words.none+", and small differences mean nothing.")
 	case single > 0 && len(settings) > 1:
-		notes = append(notes, fmt.Sprintf("%d of %d means have one seed only: no interval there.", single, single+several))
+		notes = append(notes, fmt.Sprintf("%d of %d means have one seed only: %s.", single, single+several, words.some))
 	case single > 0:
-		notes = append(notes, "one seed only at λ = "+listed(where)+": no interval there.")
+		notes = append(notes, "one seed only at λ = "+listed(where)+": "+words.some+".")
 	}
 	if pairs > 0 {
 		notes = append(notes, "with two seeds the t interval is wide (12.7 standard errors).")

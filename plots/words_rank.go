@@ -36,10 +36,10 @@ func rankCaption(drawn []*rankGroup, training bool) string {
 	var formulas, heads []string
 	runs := 0
 	for _, g := range drawn {
-		formulas = append(formulas, g.formula.inWords())
-		heads = append(heads, fmt.Sprintf("%s of size %d", plural(g.heads, "query head"), g.headSize))
+		formulas = append(formulas, g.like.Formula.inWords())
+		heads = append(heads, fmt.Sprintf("%s of size %d", plural(g.like.Heads, "query head"), g.like.HeadSize))
 		for _, m := range g.runs {
-			if !training || len(m.Ranks.Training) > 0 {
+			if !training || len(g.of[m].Training) > 0 {
 				runs++
 			}
 		}
@@ -72,7 +72,7 @@ func decayMarks(drawn []*rankGroup) []string {
 	if counts := seedCounts(rankAverages(drawn)); counts != "" {
 		parts = append(parts, "Bars: 95 % t interval of the mean, "+counts+".")
 	}
-	if slices.ContainsFunc(drawn, func(g *rankGroup) bool { return len(g.layers) > maxLayerBars }) {
+	if slices.ContainsFunc(drawn, func(g *rankGroup) bool { return len(g.layers()) > maxLayerBars }) {
 		parts = append(parts, "Intervals of single layers are in the table.")
 	}
 	if slices.ContainsFunc(drawn, func(g *rankGroup) bool { return len(g.base.levels) > 0 && g.base.levels[0].decay == 0 }) {
@@ -90,40 +90,5 @@ func rankNotes(s *Set, groups []*rankGroup, hidden int, training bool) []string 
 	} else {
 		notes = append(runNotes(s, settings, crossed), seedNotes(rankAverages(groups))...)
 	}
-	all, without := 0, 0
-	var older []string
-	every, others := ofPretraining(s)
-	for _, g := range every {
-		for _, m := range g.runs {
-			switch {
-			case !m.counts():
-				if m.Ranks != nil && !slices.Contains(settings, g) {
-					older = append(older, m.name()+" "+m.fault)
-				}
-			case m.Ranks == nil:
-				all, without = all+1, without+1
-			case !m.ranked():
-				all++
-				older = append(older, fmt.Sprintf("%s was measured at step %d of %d", m.name(), m.Ranks.Last.Step, m.Info.Steps))
-			default:
-				all++
-			}
-		}
-	}
-	if without > 0 {
-		notes = append(notes, fmt.Sprintf("%d of %s without ranks (plasticity analyze rank): not drawn.", without, plural(all, "finished run")))
-	}
-	if len(older) > 0 {
-		notes = append(notes, "ranks left out: "+listed(older)+".")
-	}
-	if slices.ContainsFunc(groups, func(g *rankGroup) bool { return g.many }) {
-		notes = append(notes, "runs of one setting were measured by different formulas or in different layers: they are drawn apart.")
-	}
-	if hidden > 0 {
-		notes = append(notes, plural(hidden, "further group")+" of runs not drawn here; the table has them.")
-	}
-	if others > 0 {
-		notes = append(notes, plural(others, "run")+" of another kind than pretraining not drawn here.")
-	}
-	return notes
+	return append(notes, rankAnalysis().notes(s, settings, apart(groups), hidden)...)
 }

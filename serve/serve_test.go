@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -266,14 +267,19 @@ func TestFingerprint_OfAllThatIsDrawn(t *testing.T) {
 	scored.Evaluations = []plots.Evaluation{{Folder: "judge", Scores: map[string]float64{"greedy": 0.6}}}
 	ranked.Ranks = &plots.Ranks{Last: plots.RankPoint{Layers: []plots.LayerRank{{Layer: 0, Mean: [2]float64{3, 4}}}}}
 	again.Ranks = &plots.Ranks{Last: plots.RankPoint{Layers: []plots.LayerRank{{Layer: 0, Mean: [2]float64{3, 5}}}}}
+	probed, gapped := base, base
+	probed.Probes = []plots.Probes{{Layers: []plots.LayerProbe{{Accuracy: 0.7}}}}
+	gapped.Gap = &plots.Gap{Comparisons: []plots.GapComparison{{Seen: 2, Unseen: 3}}}
 	seen := map[string]bool{}
-	for _, r := range []plots.Record{base, evaluated, scored, ranked, again} {
+	for _, r := range []plots.Record{base, evaluated, scored, ranked, again, probed, gapped} {
 		seen[fingerprint([]plots.Record{r})] = true
 	}
-	if len(seen) != 5 {
-		t.Errorf("%d different pictures of 5", len(seen))
+	if len(seen) != 7 {
+		t.Errorf("%d different pictures of 7", len(seen))
 	}
-	if same := ranked; fingerprint([]plots.Record{ranked}) != fingerprint([]plots.Record{same}) {
+	same := probed
+	same.Probes = slices.Clone(probed.Probes) // read again
+	if fingerprint([]plots.Record{probed}) != fingerprint([]plots.Record{same}) {
 		t.Error("another picture of the same")
 	}
 }

@@ -201,7 +201,7 @@ func drawn(name string, records []plots.Record) (figure, bool) {
 func fingerprint(records []plots.Record) string {
 	h := fnv.New64a()
 	for _, r := range records {
-		_, _ = fmt.Fprintln(h, r.Info.ID, r.State, len(r.Metrics), step(r), r.Evaluations, r.Ranks)
+		_, _ = fmt.Fprintln(h, r.Info.ID, r.State, len(r.Metrics), step(r), r.Evaluations, r.Ranks, r.Probes, r.Gap)
 	}
 	return strconv.FormatUint(h.Sum64(), 36)
 }
