@@ -81,8 +81,13 @@ func TestLoadGrid_Full(t *testing.T) {
 		},
 		Evaluate: Evaluate{Samples: 4, Problems: 64, MaxTokens: 40, Temperature: 1, RepetitionPenalty: 1, Precision: "f32", Seed: 1},
 		Analyze: []Analysis{
-			{Name: Probes, Task: "synthetic-sentiment"}, {Name: Rank, All: true}, {Name: Probes, Task: "party", Data: "texts", Pool: "mean"},
-			{Name: Probes, Task: "decade", Data: "texts", Pool: "mean"}, {Name: Gap, Tokens: 4096}, {Name: Noise}, {Name: Forgetting, Tokens: 512},
+			{Name: Probes, Task: "synthetic-sentiment"},
+			{Name: Rank, All: true},
+			{Name: Probes, Task: "party", Data: "texts", Pool: "mean"},
+			{Name: Probes, Task: "decade", Data: "texts", Pool: "mean"},
+			{Name: Gap, Tokens: 4096},
+			{Name: Noise},
+			{Name: Forgetting, Tokens: 512},
 		},
 		Figures: []string{"loss-vs-decay"},
 	}

@@ -41,7 +41,7 @@
 //
 // # Probes and gaps
 //
-// Probes come from analyze/probes-*/probes.json of pretraining runs, the train-validation gap from analyze/gap.json; both count as ranks do: those
+// Probes come from analyze/probes-*/probes.json of pretraining runs, the train-validation gap from analyze/gap/gap.json; both count as ranks do: those
 // of the last step, of runs that count, and within a setting only those of equal settings together. The accuracies are the mean over layers and
 // that of the best layer of each model, which was chosen on other texts. A run alone at its weight decay has no interval over seeds: its gap
 // is drawn with the one over documents. The findings compare the highest decay with the lowest, as that of the ranks does.

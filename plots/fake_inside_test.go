@@ -142,7 +142,7 @@ func saveInside(t *testing.T, root string, r Record) {
 		saveJSON(t, filepath.Join(root, r.Folder, record.AnalyzeDir, probesFolder+p.Settings.Task, probesFile), probesJSON(p, r.Info.ID))
 	}
 	if r.Gap != nil {
-		saveJSON(t, filepath.Join(root, r.Folder, record.AnalyzeDir, gapFile), gapJSON(r.Gap, r.Info.ID))
+		saveJSON(t, filepath.Join(root, r.Folder, record.AnalyzeDir, gapDir, gapFile), gapJSON(r.Gap, r.Info.ID))
 	}
 }
 

@@ -73,11 +73,14 @@ func logSpan(values []float64) (low, high float64) {
 	return low - pad, high + pad
 }
 
-// logTicks marks 1, 2 and 5 times the powers of ten within a range of logarithms; only powers where these would be too many.
+// logTicks marks 1, 2 and 5 times the powers of ten within a range of logarithms; fewer in a long range, more in a short one.
 func logTicks(low, high float64) []tick {
 	steps := []float64{1, 2, 5}
-	if high-low > 3 {
+	switch decades := high - low; {
+	case decades > 3:
 		steps = steps[:1]
+	case decades < 0.8:
+		steps = []float64{1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8}
 	}
 	var out []tick
 	for e := math.Floor(low); e <= high; e++ {
@@ -151,7 +154,7 @@ func (l *law) drawWay(p *pen, f frame, way int, place func(tpp float64) vg.Lengt
 		p.polyline(line(c, widthCurve), f.Rectangle, []vg.Point{
 			{X: place(first), Y: f.y(math.Log10(fit.at(first)))}, {X: place(last), Y: f.y(math.Log10(fit.at(last)))},
 		})
-		name += ": τ ∝ TPP^" + two(fit.exponent)
+		name += fmt.Sprintf(": τ = %s · TPP^%s", short(rounded(fit.factor, 2)), two(fit.exponent))
 		if finite(fit.low) {
 			name += fmt.Sprintf(" (%s to %s)", two(fit.low), two(fit.high))
 		}
@@ -170,7 +173,7 @@ func (l *law) drawWay(p *pen, f frame, way int, place func(tpp float64) vg.Lengt
 		if o.edge {
 			p.dot(x, y, radiusMean-widthBar, p.paper)
 		}
-		p.write(style, x+vg.Length(2*way-1)*6, y, "λ "+lambda(rounded(o.decay, 2)))
+		p.write(style, x+vg.Length(2*way-1)*5, y+vg.Length(2*way-1)*6, "λ "+lambda(rounded(o.decay, 2))) // beside bar and line
 	}
 	y := f.Max.Y + 4 + sizeTick*1.45*(wayCount-1-vg.Length(way)) + sizeTick/2
 	p.StrokeLine2(line(c, widthMean), f.Min.X, y, f.Min.X+14, y)

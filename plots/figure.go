@@ -44,6 +44,7 @@ const (
 	aboutProbes
 	aboutRanks
 	aboutGaps
+	aboutLaws
 )
 
 // has tells whether the set has anything of the subject.
@@ -57,6 +58,8 @@ func (s *Set) has(about subject) bool {
 		return rankAnalysis().measured(s)
 	case aboutGaps:
 		return gapAnalysis().measured(s)
+	case aboutLaws:
+		return len(s.families()) > 0
 	default:
 		return true
 	}
@@ -75,6 +78,7 @@ func figureKinds() []figureKind {
 		{"loss-vs-decay", aboutRuns, LossVsDecay},
 		{"plasticity-vs-decay", aboutTuned, PlasticityVsDecay},
 		{"loss-vs-plasticity", aboutTuned, LossVsPlasticity},
+		{"tau-vs-tokens", aboutLaws, TauVsTokens},
 		{"probes-vs-decay", aboutProbes, ProbesVsDecay},
 		{"probes-by-layer", aboutProbes, ProbesByLayer},
 		{"rank-vs-decay", aboutRanks, RankVsDecay},

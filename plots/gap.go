@@ -10,6 +10,7 @@ import (
 )
 
 const (
+	gapDir      = "gap"
 	gapFile     = "gap.json"
 	gapSchema   = 1
 	maxGapBytes = 4 << 20
@@ -86,7 +87,7 @@ type gapDocument struct {
 
 // readGap reads gap.json of a run; nil when there is none. What is damaged is a problem.
 func readGap(run *record.Run) (*Gap, []record.Problem) {
-	return readResult(run.Path(record.AnalyzeDir, gapFile), maxGapBytes, "remove it and measure again ("+gapCommand+")", func(text []byte) (*Gap, error) {
+	return readResult(run.Path(record.AnalyzeDir, gapDir, gapFile), maxGapBytes, "remove it and measure again ("+gapCommand+")", func(text []byte) (*Gap, error) {
 		return parseGap(text, run.Info.ID)
 	})
 }

@@ -14,13 +14,15 @@ import (
 
 // The two ways in which a weight decay is best.
 const (
-	byLoss = iota // of the base models
-	byTuning      // average response loss after fine-tuning, fixed recipe
+	byLoss   = iota // of the base models
+	byTuning        // average response loss after fine-tuning, fixed recipe
 	wayCount
 )
 
 // ways names them for people.
-func ways() [wayCount]string { return [wayCount]string{"validation loss", "response loss after fine-tuning"} }
+func ways() [wayCount]string {
+	return [wayCount]string{"validation loss", "response loss after fine-tuning"}
+}
 
 // law is how AdamW's time-scale τ = B/(lr·λ·D) at the best weight decay moves with the tokens per parameter, over settings that are
 // equal in everything else.
@@ -54,32 +56,15 @@ type powerLaw struct {
 // at is the law's τ.
 func (f powerLaw) at(tpp float64) float64 { return f.factor * math.Pow(tpp, f.exponent) }
 
-// laws gathers the settings that differ in tokens alone; only those with two amounts or more.
+// laws fits one to each family of settings.
 func (s *Set) laws() []*law {
-	settings, _ := ofPretraining(s)
 	down := map[*setting]*downstream{}
 	for _, d := range s.down {
 		down[d.base] = d
 	}
-	var order []string
-	families := map[string][]*setting{}
-	for _, g := range settings {
-		if g.runs[0].Info.Parameters <= 0 {
-			continue
-		}
-		key := g.keyBut("tokens", "steps")
-		if families[key] == nil {
-			order = append(order, key)
-		}
-		families[key] = append(families[key], g)
-	}
 	var out []*law
 	titles := map[string]int{}
-	for _, key := range order {
-		family := families[key]
-		if len(family) < 2 {
-			continue
-		}
+	for _, family := range s.families() {
 		l := &law{title: family[0].title}
 		if titles[l.title]++; titles[l.title] > 1 {
 			l.title += fmt.Sprintf(" (%d)", titles[l.title])
@@ -100,6 +85,26 @@ func (s *Set) laws() []*law {
 		out = append(out, l)
 	}
 	return out
+}
+
+// families are the settings of base models that differ in tokens alone; only those with two amounts or more.
+func (s *Set) families() [][]*setting {
+	settings, _ := ofPretraining(s)
+	place := map[string]int{}
+	var all [][]*setting
+	for _, g := range settings {
+		if g.runs[0].Info.Parameters <= 0 {
+			continue
+		}
+		key := g.keyBut("tokens", "steps")
+		at, known := place[key]
+		if !known {
+			at = len(all)
+			place[key], all = at, append(all, nil)
+		}
+		all[at] = append(all[at], g)
+	}
+	return slices.DeleteFunc(all, func(family []*setting) bool { return len(family) < 2 })
 }
 
 // keyBut is the key of a setting without some of its fields.

@@ -19,7 +19,7 @@ func amounts(seeds int, tpps ...int64) (bases, all []Record) {
 			m.losses = append(m.losses, fakeLevel{decay, 0})
 		}
 		for _, r := range m.records(seeds) {
-			setLoss(&r, 2.5 + bowl(float64(r.Info.Tau), 2*math.Pow(float64(tpp), -0.5)) + 0.01*float64(r.Info.Seed))
+			setLoss(&r, 2.5+bowl(float64(r.Info.Tau), 2*math.Pow(float64(tpp), -0.5))+0.01*float64(r.Info.Seed))
 			tuned := fakeTuning{}.record(&r, r.Info, r.Info.Seed, "judge", 1e-3, 1+bowl(float64(r.Info.Tau), 0.5*math.Pow(float64(tpp), -0.5)), true)
 			bases, all = append(bases, r), append(all, r, tuned)
 		}

@@ -16,8 +16,11 @@ type pageAnalysis struct {
 	More    int // rows that are left out
 }
 
-// addInside fills in what was found inside the models: probes, ranks, gaps.
+// addInside fills in the laws of the best decay and what was found inside the models: probes, ranks, gaps.
 func (p *page) addInside(s *Set) {
+	for _, l := range s.Laws() {
+		p.addFinding("Best weight decay over tokens per parameter: "+l.Setting, l.Text)
+	}
 	for _, f := range s.Probes() {
 		p.addFinding("Linear probes: "+f.Setting, f.Text)
 	}

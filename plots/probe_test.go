@@ -188,7 +188,7 @@ func TestReport_InsideOnDisk(t *testing.T) {
 		saveInside(t, root, r)
 	}
 	first := filepath.Join(root, records[0].Folder, record.AnalyzeDir)
-	writeFile(t, filepath.Join(first, gapFile), `{"schema":1,"settings":{"model":"<script>"}}`)
+	writeFile(t, filepath.Join(first, gapDir, gapFile), `{"schema":1,"settings":{"model":"<script>"}}`)
 	writeFile(t, filepath.Join(first, "probes-torn", probesFile), `{"schema":1,"settings":`)
 	writeFile(t, filepath.Join(first, "probes-no-folder"), "")
 	saveJSON(t, filepath.Join(first, "probes-again", probesFile), probesJSON(records[0].Probes[0], records[0].Info.ID))

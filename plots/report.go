@@ -47,6 +47,7 @@ type Result struct {
 
 	Probes []ProbeFinding `json:"probes"`
 	Ranks  []RankFinding  `json:"ranks"`
+	Laws   []Law          `json:"laws"` // of the best weight decay over tokens per parameter
 	Gaps   []GapFinding   `json:"gaps"`
 
 	Files    []string         `json:"files"` // below Out
@@ -230,7 +231,7 @@ func (b *builder) summarize(page *page) error {
 	b.result = Result{
 		Page: "index.html", Headline: page.Headline, Runs: all, Counted: counted,
 		Findings: b.set.Findings(), Problems: b.set.Problems(), Downstream: page.Downstream, Tradeoffs: page.Tradeoffs,
-		Probes: b.set.Probes(), Ranks: b.set.Ranks(), Gaps: b.set.Gaps(),
+		Probes: b.set.Probes(), Ranks: b.set.Ranks(), Gaps: b.set.Gaps(), Laws: b.set.Laws(),
 	}
 	b.result.Tuned, b.result.TunedCounted = b.set.Tuned()
 	for name := range b.files {
