@@ -102,22 +102,23 @@ func (s blockSheet) sheet() sheet {
 		p.drawLegend(s.legend, margin, top, inner)
 		top -= legendHeight
 		for _, b := range s.blocks {
-			b.draw(p, top, width, s.labels, beside)
+			b.draw(p, top, width, s.labels, beside, columns)
 			top -= b.height()
 		}
 		s.foot.draw(p, margin+footHeight, inner)
 	}}
 }
 
-// draw draws the block below top; labels is the space left of a data area, beside that right of the panels.
-func (b block) draw(p *pen, top, width, labels, beside vg.Length) {
+// draw draws the block below top; labels is the space left of a data area, beside that right of the panels. Panels of all blocks stand in the
+// same columns.
+func (b block) draw(p *pen, top, width, labels, beside vg.Length, columns int) {
 	title := p.style(sizeTitle, true, p.ink, text.XLeft, text.YBottom)
 	p.write(title, margin+labels, top-sizeTitle, p.fit(title, width-2*margin-labels, b.title))
 	top -= blockHead
 	if b.legend != nil {
 		b.legend(p, width-margin-beside+12, top-b.above)
 	}
-	cell := (width - 2*margin - beside) / vg.Length(max(b.columns(), 1))
+	cell := (width - 2*margin - beside) / vg.Length(max(columns, 1))
 	for _, panels := range b.lines {
 		for i, draw := range panels {
 			x := margin + vg.Length(i)*cell

@@ -88,7 +88,7 @@ func (g *probeGroup) layerPanel(decays []float64) layerPanel {
 			at++
 		}
 	}
-	p.low, p.high, p.guides, p.remark = fitAccuracies(all, nil, nil, inPercent*g.like.Majority, mean(p.control))
+	p.low, p.high, p.guides, p.remark = fitAccuracies(all, nil, nil, inPercent*g.like.Majority, p.control)
 	return p
 }
 

@@ -79,32 +79,44 @@ func (g *probeGroup) decayPanel() decayPanel {
 		for i := range best {
 			best[i].faulty = nil // the mean has the crosses
 		}
-		p.curves = slices.Insert(p.curves, 1, decayCurve{levels: best, colour: bestColour, shift: -bestShift})
+		curve := decayCurve{levels: best, colour: bestColour}
+		if slices.ContainsFunc(best, func(l level) bool { return l.hasInterval() }) {
+			curve.shift = -bestShift
+		}
+		p.curves = slices.Insert(p.curves, 1, curve)
 	}
-	p.low, p.high, p.guides, p.remark = fitAccuracies(means, seeds, ends, inPercent*g.like.Majority, inPercent*g.control(rows[0].control))
+	p.low, p.high, p.guides, p.remark = fitAccuracies(means, seeds, ends, inPercent*g.like.Majority, meansOf(control))
 	return p
 }
 
-// fitAccuracies scales an axis to accuracies in percent, and to chance where that does not flatten them; else the remark says where it is.
-func fitAccuracies(means, seeds, ends []float64, majority, control float64) (low, high float64, guides []guide, remark string) {
+// meansOf lists the means of levels.
+func meansOf(levels []level) []float64 {
+	means, _, _ := spreadOf(levels, 1)
+	return means
+}
+
+// fitAccuracies scales an axis to accuracies in percent, and to those of the control task and of the majority class where that does not flatten
+// them; else the remark says where these are.
+func fitAccuracies(means, seeds, ends []float64, majority float64, control []float64) (low, high float64, guides []guide, remark string) {
 	low, high, _ = fitLosses(means, append(slices.Clone(means), seeds...), ends, math.Inf(1))
 	if high-low < 1 { // a point apart at least
 		middle := (low + high) / 2
 		low, high = middle-0.5, middle+0.5
 	}
-	low, high = reach(low, high, math.Min(majority, control))
-	low, high = reach(low, high, math.Max(majority, control))
+	for _, at := range []float64{math.Min(majority, slices.Min(control)), math.Max(majority, slices.Max(control)), majority} {
+		low, high = reach(low, high, at)
+	}
 	low, high = math.Max(low, -2), math.Min(high, 102)
 	guides = []guide{{at: majority, dashed: true}}
 	var below, over []string
 	for _, c := range []struct {
-		name string
-		at   float64
-	}{{"majority class", majority}, {"control", control}} {
-		switch text := fmt.Sprintf("%s %.0f", c.name, c.at); {
-		case c.at < low:
+		name   string
+		values []float64
+	}{{"majority class", []float64{majority}}, {"control", control}} {
+		switch text := fmt.Sprintf("%s %.0f", c.name, mean(c.values)); {
+		case slices.Max(c.values) < low:
 			below = append(below, text)
-		case c.at > high:
+		case slices.Min(c.values) > high:
 			over = append(over, text)
 		}
 	}

@@ -125,15 +125,15 @@ func TestProbeFigures_SayWhatIsNotDrawn(t *testing.T) {
 
 func TestFitAccuracies_ChanceIsDrawnOrSaid(t *testing.T) {
 	t.Parallel()
-	low, high, _, remark := fitAccuracies([]float64{60, 70}, nil, nil, 55, 53)
-	if low > 53 || high < 70 || remark != "" {
+	low, high, _, remark := fitAccuracies([]float64{60, 70}, nil, nil, 55, []float64{53, 52})
+	if low > 52 || high < 70 || remark != "" {
 		t.Errorf("near: %v to %v, %q", low, high, remark)
 	}
-	low, _, _, remark = fitAccuracies([]float64{90, 92}, nil, nil, 50.4, 49)
+	low, _, _, remark = fitAccuracies([]float64{90, 92}, nil, nil, 50.4, []float64{49.2, 48.8})
 	if low < 80 || remark != "↓ majority class 50, control 49" {
 		t.Errorf("far: from %v, %q", low, remark)
 	}
-	if low, high, _, _ := fitAccuracies([]float64{100, 100}, nil, nil, 100, 100); !(low < 100) || high > 102 {
+	if low, high, _, _ := fitAccuracies([]float64{100, 100}, nil, nil, 100, []float64{100}); !(low < 100) || high > 102 {
 		t.Errorf("all right: %v to %v", low, high)
 	}
 }

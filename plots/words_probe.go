@@ -46,13 +46,18 @@ func probeTexts(groups []*probeGroup) string {
 
 // probeMarks says what the marks against weight decay mean.
 func probeMarks(groups []*probeGroup) []string {
-	parts := []string{"Large dots: means over seeds; circles: every seed. Best layer: of each model, on the texts to choose by; it stands a little to the left. τ = 1/(lr·λ·steps)."}
+	parts := []string{"Large dots: means over seeds; circles: every seed. Best layer: of each model, on the texts to choose by. τ = 1/(lr·λ·steps)."}
 	if counts := seedCounts(probeAverages(groups)); counts != "" {
 		parts = append(parts, "Bars: 95 % t interval of the mean, "+counts+".")
 	}
 	var panels []decayPanel
 	for _, g := range groups {
 		panels = append(panels, g.decayPanel())
+	}
+	if slices.ContainsFunc(panels, func(d decayPanel) bool {
+		return slices.ContainsFunc(d.curves, func(c decayCurve) bool { return c.shift != 0 })
+	}) {
+		parts = append(parts, "The best layer stands a little to the left, so that both bars are seen.")
 	}
 	return append(append(parts, cutWords(panels)...), axisWords(groups)...)
 }
