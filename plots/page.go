@@ -159,7 +159,11 @@ func (s *Set) headline() string {
 		settings = tuned // so that the two sentences are about the same models
 	}
 	main := slices.MaxFunc(settings, func(a, b *setting) int { return cmp.Compare(runs(a), runs(b)) })
-	return strings.TrimSpace(main.headline() + " " + s.downstreamHeadline(main))
+	text := strings.TrimSpace(main.headline() + " " + s.downstreamHeadline(main))
+	if len(settings) > 1 {
+		return main.fullTitle() + ". " + text
+	}
+	return text
 }
 
 // headline is the finding of one setting.
