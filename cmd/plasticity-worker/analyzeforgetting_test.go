@@ -86,7 +86,7 @@ func TestAnalyzeForgetting(t *testing.T) {
 	got := get(request.AnalyzeForgetting{Model: tuned})
 	t.Log(got.Results.Describe())
 	r := got.Results
-	if got.Out != filepath.Join(tuned, "analyze") || got.Unchanged || r.Interval[0] <= 0.1 || r.DocumentInterval[0] <= 0 || r.Sequences < 5 || r.Documents < 2 {
+	if got.Out != filepath.Join(tuned, "analyze", "forgetting") || got.Unchanged || r.Interval[0] <= 0.1 || r.DocumentInterval[0] <= 0 || r.Sequences < 5 || r.Documents < 2 {
 		t.Errorf("%+v", got)
 	}
 	for path, loss := range map[string]record.Float{base: r.BaseLoss, tuned: r.TunedLoss} {

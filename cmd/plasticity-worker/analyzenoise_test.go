@@ -46,7 +46,7 @@ func TestAnalyzeNoise(t *testing.T) {
 	t.Log(got.Results.Describe())
 	r := got.Results
 	said := decode[request.Loss](t, made(t, request.CommandEvalLoss, request.EvalLoss{Model: base, Data: prepared + "/val", Threads: 1, JSON: true}))
-	if got.Out != filepath.Join(base, "analyze") || got.Unchanged || math.Abs(float64(r.Loss-said.LossNatsPerToken)) > 1e-5 || r.Tokens != said.Tokens || r.Matrices != 2*7+2 {
+	if got.Out != filepath.Join(base, "analyze", "noise") || got.Unchanged || math.Abs(float64(r.Loss-said.LossNatsPerToken)) > 1e-5 || r.Tokens != said.Tokens || r.Matrices != 2*7+2 {
 		t.Errorf("%+v, eval says %+v", got, said)
 	}
 	if l := r.Levels; math.Abs(float64(l[0].Rise)) > 0.01 || l[1].Rise < 5*l[0].Rise || l[2].Rise < 5*l[1].Rise || l[2].Rise < 0.1 || r.SigmaAtRise == nil || *r.SigmaAtRise > 0.5 {
