@@ -219,7 +219,8 @@ func newSweepRun(a *app) *cobra.Command {
 		Use: "run", Short: "Train every run of a grid that has not ended, and evaluate",
 		Long: `Train every run of a grid that has not ended. Finished runs are never repeated; interrupted ones continue from their
 last checkpoint. A grid with fine-tunings goes on with them: each base model, trained once, and a never-pretrained one is
-fine-tuned on every task, and what came of it answers the test set; interrupted evaluations go on at their last answer.
+fine-tuned on every task, and what came of it answers the test set; interrupted evaluations go on at their last answer. What the grid's
+analyze names (rank, gap, probes, noise; forgetting) is measured of every base model (fine-tuned one) and kept in its folder analyze.
 The first SIGINT or SIGTERM lets the members save and stop (exit code 75), the second kills them.
 Several processes may run the same grid: they share the runs between them.
 Before it starts, members train for a moment in every way to share the cores out; the way that ends the grid first is
