@@ -92,12 +92,8 @@ func (f fakeSpec) train(signals <-chan os.Signal) (record.Code, error) {
 	if f.Result != "" {
 		return f.analyze()
 	}
-	if err := record.MkdirAll(record.OS(), f.Dir); err != nil {
-		return record.CodeOf(err), err
-	}
-	lock, err := record.Acquire(f.Dir)
+	lock, err := f.own()
 	if err != nil {
-		f.count("collision")
 		return record.CodeOf(err), err
 	}
 	defer lock.Release()
@@ -122,12 +118,8 @@ func (f fakeSpec) train(signals <-chan os.Signal) (record.Code, error) {
 
 // evaluate is an evaluation without a model: it goes on at its last whole answer, which depends on the problem alone.
 func (f fakeSpec) evaluate() (record.Code, error) {
-	if err := record.MkdirAll(record.OS(), f.Dir); err != nil {
-		return record.CodeOf(err), err
-	}
-	lock, err := record.Acquire(f.Dir)
+	lock, err := f.own()
 	if err != nil {
-		f.count("collision")
 		return record.CodeOf(err), err
 	}
 	defer lock.Release()
@@ -146,14 +138,22 @@ func (f fakeSpec) evaluate() (record.Code, error) {
 	return record.CodeOf(err), err
 }
 
-// analyze writes its result at once, and finds it again.
-func (f fakeSpec) analyze() (record.Code, error) {
+// own locks the folder; nobody else may have it.
+func (f fakeSpec) own() (*record.Lock, error) {
 	if err := record.MkdirAll(record.OS(), f.Dir); err != nil {
-		return record.CodeOf(err), err
+		return nil, err
 	}
 	lock, err := record.Acquire(f.Dir)
 	if err != nil {
 		f.count("collision")
+	}
+	return lock, err
+}
+
+// analyze writes its result at once, and finds it again.
+func (f fakeSpec) analyze() (record.Code, error) {
+	lock, err := f.own()
+	if err != nil {
 		return record.CodeOf(err), err
 	}
 	defer lock.Release()

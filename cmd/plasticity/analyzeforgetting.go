@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"plasticity/cmd/internal/request"
@@ -30,10 +28,7 @@ is one line {"out","unchanged","results"}.`,
 			if err := required(cmd, "model"); err != nil {
 				return err
 			}
-			if r.Tokens < 1 {
-				return misuse(cmd, errors.New("--tokens: want 1 or more"))
-			}
-			if err := checkThreads(r.Threads); err != nil {
+			if err := checkExtent(r.Tokens, r.Threads); err != nil {
 				return misuse(cmd, err)
 			}
 			r.Quiet = a.quiet

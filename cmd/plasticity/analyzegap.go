@@ -1,12 +1,20 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"plasticity/cmd/internal/request"
 )
+
+// checkExtent refuses a measurement on no token and numbers of threads without a meaning.
+func checkExtent(tokens int64, threads int) error {
+	if tokens < 1 {
+		return fmt.Errorf("--tokens %d: want 1 or more", tokens)
+	}
+	return checkThreads(threads)
+}
 
 func newAnalyzeGap(a *app) *cobra.Command {
 	r := defaultGap()
@@ -32,10 +40,7 @@ line {"out","unchanged","results"}.`,
 			if err := required(cmd, "model"); err != nil {
 				return err
 			}
-			if r.Tokens < 1 {
-				return misuse(cmd, errors.New("--tokens: want 1 or more"))
-			}
-			if err := checkThreads(r.Threads); err != nil {
+			if err := checkExtent(r.Tokens, r.Threads); err != nil {
 				return misuse(cmd, err)
 			}
 			r.Quiet = a.quiet

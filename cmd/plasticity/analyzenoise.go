@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -31,13 +30,10 @@ line {"out","unchanged","results"}.`, noise.Rise),
 			if err := required(cmd, "model"); err != nil {
 				return err
 			}
-			if r.Tokens < 1 {
-				return misuse(cmd, errors.New("--tokens: want 1 or more"))
-			}
 			if err := noise.Check(r.Sigmas, r.Draws); err != nil {
 				return misuse(cmd, fmt.Errorf("--%w", err))
 			}
-			if err := checkThreads(r.Threads); err != nil {
+			if err := checkExtent(r.Tokens, r.Threads); err != nil {
 				return misuse(cmd, err)
 			}
 			r.Quiet = a.quiet

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"slices"
@@ -32,30 +33,22 @@ func (a *app) analysis(look *sweeps.Analysis, threads int) (*exec.Cmd, error) {
 	case config.Probes:
 		r := defaultProbes()
 		r.Model, r.Task, r.Data, r.Out, r.Threads, r.Quiet = look.Model, look.Task, look.Data, look.Out, threads, true
-		if look.Pool != "" {
-			r.Pool = look.Pool
-		}
+		r.Pool = cmp.Or(look.Pool, r.Pool)
 		return a.workerCommand(request.CommandAnalyzeProbes, r)
 	case config.Gap:
 		r := defaultGap()
 		r.Model, r.Out, r.Threads, r.Quiet = look.Model, look.Out, threads, true
-		if look.Tokens > 0 {
-			r.Tokens = look.Tokens
-		}
+		r.Tokens = cmp.Or(look.Tokens, r.Tokens)
 		return a.workerCommand(request.CommandAnalyzeGap, r)
 	case config.Noise:
 		r := defaultNoise()
 		r.Model, r.Out, r.Threads, r.Quiet = look.Model, look.Out, threads, true
-		if look.Tokens > 0 {
-			r.Tokens = look.Tokens
-		}
+		r.Tokens = cmp.Or(look.Tokens, r.Tokens)
 		return a.workerCommand(request.CommandAnalyzeNoise, r)
 	case config.Forgetting:
 		r := defaultForgetting()
 		r.Model, r.Out, r.Threads, r.Quiet = look.Model, look.Out, threads, true
-		if look.Tokens > 0 {
-			r.Tokens = look.Tokens
-		}
+		r.Tokens = cmp.Or(look.Tokens, r.Tokens)
 		return a.workerCommand(request.CommandAnalyzeForgetting, r)
 	}
 	self, err := os.Executable() // ranks need no worker
