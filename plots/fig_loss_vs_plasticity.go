@@ -58,7 +58,7 @@ func tradeoffCaption(all []*tradeoff) string {
 		fmt.Sprintf("(c) Means; joined: the Pareto front; shaded: within %g %% of the lowest loss; ringed: recommended.", 100*lossTolerance),
 		"Equal base loss: the 95 % interval of the difference paired by seed contains zero; intervals are not corrected for the number of pairs.",
 	}
-	if slices.ContainsFunc(all, func(t *tradeoff) bool { return newRange(t).cut }) {
+	if slices.ContainsFunc(all, func(t *tradeoff) bool { return t.pointRange().cut }) {
 		parts = append(parts, "Triangles at an edge: points beyond the axis.")
 	}
 	return strings.Join(append(parts, tunedProvenance(drawn)...), " ")
@@ -76,10 +76,14 @@ func tradeoffAlt(all []*tradeoff) string {
 // Lengths of this figure.
 const (
 	tradePlot   = 2.05 * vg.Inch
-	tradeSide   = 40 * vg.Length(1) // left of a data area: ticks and label
 	tradeLegend = 46 * vg.Length(1)
 	tradeCell   = tunedHead + tunedName + tradePlot + under
 )
+
+// tradeAxes name the axes of its scatters.
+func tradeAxes() scatterAxes {
+	return scatterAxes{"base validation loss (nats per token)", "response loss after fine-tuning"}
+}
 
 // tradeoffSheet lays a row of three panels a setting above the footer.
 func tradeoffSheet(all []*tradeoff, foot footer) sheet {
@@ -112,16 +116,18 @@ func (t *tradeoff) draw(p *pen, left, top, width vg.Length) {
 	heads := []string{"(a) base runs", "(b) optimal λ", "(c) means and front"}
 	at := left
 	for i, w := range cells {
-		box := vg.Rectangle{Min: vg.Point{X: at + tradeSide, Y: top - tradePlot}, Max: vg.Point{X: at + w - 6, Y: top}}
+		box := vg.Rectangle{Min: vg.Point{X: at + scatterSide, Y: top - tradePlot}, Max: vg.Point{X: at + w - 6, Y: top}}
 		head := p.style(sizeLabel, true, p.ink, text.XLeft, text.YBottom)
 		p.write(head, box.Min.X, top+3, p.fit(head, w, heads[i]))
-		switch i {
-		case 0:
-			t.drawRuns(p, box)
-		case 1:
+		switch {
+		case i == 0 && len(t.points) == 0:
+			p.missing(box, "a result on every task")
+		case i == 0:
+			t.drawRuns(p, box, tradeAxes())
+		case i == 1:
 			t.drawOptima(p, box)
 		default:
-			t.drawFront(p, box)
+			t.drawMeans(p, box)
 		}
 		at += w
 	}
@@ -130,127 +136,12 @@ func (t *tradeoff) draw(p *pen, left, top, width vg.Length) {
 	}
 }
 
-// decays lists the weight decays that are drawn, ascending.
-func (t *tradeoff) decays() []float64 {
-	var out []float64
-	for _, l := range t.loss {
-		out = append(out, l.decay)
-	}
-	return out
-}
-
-// tradeRange is what the two axes of a panel show.
-type tradeRange struct {
-	lowX, highX, lowY, highY float64
-	cut                      bool
-}
-
-// newRange fits the axes to the base runs, without those that a decay has ruined.
-func newRange(t *tradeoff) tradeRange {
-	var x, y []float64
-	for _, p := range t.points {
-		x, y = append(x, p.loss), append(y, p.after)
-	}
-	return fitPoints(x, y, levelMeans(t.loss), levelMeans(t.after))
-}
-
-// meanRange fits the axes to the means, with room for their labels.
-func meanRange(t *tradeoff) tradeRange {
-	x, y := levelMeans(t.loss), levelMeans(t.after)
-	r := fitPoints(x, y, x, y)
-	padX, padY := 0.06*(r.highX-r.lowX), 0.07*(r.highY-r.lowY)
-	r.highX, r.highY = r.highX+padX, r.highY+padY
-	return r
-}
-
-func fitPoints(x, y, meansX, meansY []float64) tradeRange {
-	var r tradeRange
-	var cutX, cutY bool
-	r.lowX, r.highX, cutX = fitInside(x, meansX)
-	r.lowY, r.highY, cutY = fitInside(y, meansY)
-	r.cut = cutX || cutY
-	return r
-}
-
-// fitInside fits an axis to the values that do not lie beyond the means by many times the span of their lower three quarters.
-func fitInside(values, means []float64) (low, high float64, cut bool) {
-	const times = 8
-	means = slices.Sorted(slices.Values(means))
-	limit := math.Inf(1)
-	if n := len(means); n >= 4 {
-		if upper := means[(3*n-1)/4]; upper > means[0] {
-			limit = means[0] + times*(upper-means[0])
-		}
-	}
-	inside := slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return v > limit })
-	low, high, _ = fitLosses(inside, inside, nil, math.Inf(1))
-	return low, high, len(inside) < len(values)
-}
-
-// place puts a point into the frame, at its edge if it lies beyond.
-func (r tradeRange) place(f frame, x, y float64) vg.Point {
-	at := math.Min(math.Max((x-r.lowX)/(r.highX-r.lowX), 0), 1)
-	return vg.Point{X: f.x(at), Y: f.y(math.Min(math.Max(y, r.lowY), r.highY))}
-}
-
-// beyond tells whether a point lies outside.
-func (r tradeRange) beyond(x, y float64) bool { return x > r.highX || y > r.highY }
-
-// mark draws a point: a disc, or at the edge a triangle that points to where it lies.
-func (r tradeRange) mark(p *pen, f frame, x, y float64, radius vg.Length, c color.NRGBA) {
-	at := r.place(f, x, y)
-	switch {
-	case x > r.highX:
-		p.FillPolygon(c, []vg.Point{{X: at.X - radius, Y: at.Y - radius}, {X: at.X + radius, Y: at.Y}, {X: at.X - radius, Y: at.Y + radius}})
-	case y > r.highY:
-		p.upward(at.X, at.Y, radius, c)
-	default:
-		p.disc(at.X, at.Y, radius, c)
-	}
-}
-
-// axes draws grid, horizontal axis and the names of both.
-func (r tradeRange) axes(p *pen, f frame) {
-	p.grid(f)
-	p.StrokeLine2(line(p.axis, widthAxis), f.Min.X, f.Min.Y, f.Max.X, f.Min.Y)
-	s := p.style(sizeTick, false, p.muted, text.XCenter, text.YTop)
-	for _, t := range niceTicks(r.lowX, r.highX, 5) {
-		x := f.x((t.at - r.lowX) / (r.highX - r.lowX))
-		p.StrokeLine2(line(p.axis, widthAxis), x, f.Min.Y, x, f.Min.Y-tickLength)
-		p.write(s, x, f.Min.Y-tickLength-2, t.label)
-	}
-	name := p.style(sizeSmall, false, p.ink, text.XCenter, text.YTop)
-	p.write(name, (f.Min.X+f.Max.X)/2, f.Min.Y-tickLength-14, "base validation loss (nats per token)")
-	name.Rotation = math.Pi / 2
-	p.write(name, f.Min.X-tradeSide+1, (f.Min.Y+f.Max.Y)/2, "response loss after fine-tuning")
-}
-
 // missing says what is missing for there to be something to draw.
 func (p *pen) missing(box vg.Rectangle, what string) {
 	s := p.style(sizeSmall, false, p.muted, text.XCenter, text.YCenter)
 	x, y := (box.Min.X+box.Max.X)/2, (box.Min.Y+box.Max.Y)/2
 	p.write(s, x, y+sizeSmall*0.65, "missing:")
 	p.write(s, x, y-sizeSmall*0.65, p.fit(s, box.Max.X-box.Min.X+8, what))
-}
-
-// drawRuns draws panel (a).
-func (t *tradeoff) drawRuns(p *pen, box vg.Rectangle) {
-	if len(t.points) == 0 {
-		p.missing(box, "a result on every task")
-		return
-	}
-	r := newRange(t)
-	f := frame{Rectangle: box, low: r.lowY, high: r.highY}
-	r.axes(p, f)
-	decays := t.decays()
-	for _, point := range t.points {
-		r.mark(p, f, point.loss, point.after, radiusSeed, p.over(p.decayColour(decays, point.base.decay()), 0.6))
-	}
-	for i := range slices.Backward(t.loss) {
-		if t.loss[i].N > 1 {
-			r.mark(p, f, t.loss[i].Mean, t.after[i].Mean, radiusMean, p.decayColour(decays, t.loss[i].decay))
-		}
-	}
 }
 
 // drawOptima draws panel (b): two rows of bars.
@@ -293,7 +184,7 @@ func (t *tradeoff) drawOptima(p *pen, box vg.Rectangle) {
 	name := p.style(sizeSmall, false, p.ink, text.XCenter, text.YTop)
 	p.write(name, (box.Min.X+box.Max.X)/2, box.Min.Y-tickLength-14, "weight decay λ")
 	name.Rotation = math.Pi / 2
-	p.write(name, box.Min.X-tradeSide+8, (box.Min.Y+box.Max.Y)/2, "best in % of samples")
+	p.write(name, box.Min.X-scatterSide+8, (box.Min.Y+box.Max.Y)/2, "best in % of samples")
 }
 
 // bar fills a bar and writes its value above it.
@@ -307,81 +198,19 @@ func (p *pen) bar(f frame, x, half vg.Length, v float64, c color.NRGBA) {
 	}
 }
 
-// drawFront draws panel (c).
-func (t *tradeoff) drawFront(p *pen, box vg.Rectangle) {
-	if len(t.loss) < 2 {
+// drawMeans draws panel (c).
+func (t *tradeoff) drawMeans(p *pen, box vg.Rectangle) {
+	if len(t.x) < 2 {
 		p.missing(box, "two weight decays")
 		return
 	}
-	r := meanRange(t)
+	r := t.meanRange()
 	f := frame{Rectangle: box, low: r.lowY, high: r.highY}
-	lowest := slices.Min(levelMeans(t.loss))
+	lowest := slices.Min(levelMeans(t.x))
 	left, right := r.place(f, lowest, r.lowY).X, r.place(f, lowest+lossTolerance*math.Abs(lowest), r.lowY).X
 	p.FillPolygon(p.over(p.zero, 0.16), []vg.Point{{X: left, Y: f.Min.Y}, {X: right, Y: f.Min.Y}, {X: right, Y: f.Max.Y}, {X: left, Y: f.Max.Y}})
-	r.axes(p, f)
-	var path []vg.Point
-	onFront := map[int]bool{}
-	for _, i := range t.front {
-		onFront[i] = true
-		path = append(path, r.place(f, t.loss[i].Mean, t.after[i].Mean))
-	}
-	p.polyline(line(p.muted, widthCurve), f.Rectangle, path)
-	decays := t.decays()
-	var taken []vg.Rectangle
-	for i := range t.loss {
-		at := r.place(f, t.loss[i].Mean, t.after[i].Mean)
-		c := p.decayColour(decays, t.loss[i].decay)
-		r.mark(p, f, t.loss[i].Mean, t.after[i].Mean, radiusMean, c)
-		if !onFront[i] && !r.beyond(t.loss[i].Mean, t.after[i].Mean) {
-			p.dot(at.X, at.Y, radiusMean-1, p.paper)
-		}
-		around := radiusMean + 0.5
-		if i == t.recommended {
-			p.ring(at.X, at.Y, radiusBest, widthCurve, p.ink)
-			around = radiusBest
-		}
-		taken = append(taken, vg.Rectangle{Min: vg.Point{X: at.X - around, Y: at.Y - around}, Max: vg.Point{X: at.X + around, Y: at.Y + around}})
-	}
-	order := append([]int{t.recommended}, t.front...)
-	for n, i := range order {
-		if n > 0 && i == t.recommended {
-			continue
-		}
-		taken = t.labelFront(p, f, r, i, taken)
-	}
-}
-
-// labelFront writes the decay beside a point where nothing else stands; without such a place it is left to the legend.
-func (t *tradeoff) labelFront(p *pen, f frame, r tradeRange, i int, taken []vg.Rectangle) []vg.Rectangle {
-	at := r.place(f, t.loss[i].Mean, t.after[i].Mean)
-	s := p.style(sizeTick, i == t.recommended, p.ink, text.XLeft, text.YBottom)
-	label := lambda(t.loss[i].decay)
-	if i == t.recommended {
-		label = "λ = " + label
-	}
-	w, h := s.Width(label), sizeTick*0.8
-	const away = radiusBest + 1
-	for _, corner := range []vg.Point{
-		{X: at.X + away, Y: at.Y + 1},
-		{X: at.X - away - w, Y: at.Y - h - 1},
-		{X: at.X + away, Y: at.Y - h - 1},
-		{X: at.X - away - w, Y: at.Y + 1},
-		{X: at.X - w/2, Y: at.Y + away},
-		{X: at.X - w/2, Y: at.Y - away - h},
-	} {
-		box := vg.Rectangle{Min: corner, Max: vg.Point{X: corner.X + w, Y: corner.Y + h}}
-		inside := box.Min.X >= f.Min.X && box.Max.X <= f.Max.X+2 && box.Min.Y >= f.Min.Y && box.Max.Y <= f.Max.Y
-		if !inside || slices.ContainsFunc(taken, func(other vg.Rectangle) bool { return overlap(box, other) }) {
-			continue
-		}
-		p.write(s, corner.X, corner.Y, label)
-		return append(taken, box)
-	}
-	return taken
-}
-
-func overlap(a, b vg.Rectangle) bool {
-	return a.Min.X < b.Max.X && b.Min.X < a.Max.X && a.Min.Y < b.Max.Y && b.Min.Y < a.Max.Y
+	r.axes(p, f, tradeAxes())
+	t.drawFront(p, f, r, t.front, t.recommended)
 }
 
 // tradeoffPoints lists what LossVsPlasticity draws, with the ids of the base and of the fine-tuned runs.
@@ -395,14 +224,14 @@ func tradeoffPoints(all []*tradeoff) Table {
 		for _, p := range o.points {
 			l := level{seeds: []seedLoss{{runs: p.runs}}}
 			t.Rows = append(t.Rows, []string{
-				title, "base run", plain(p.base.decay()), p.base.seed, plain(p.loss), plain(p.after), "1", "", "", "", "", "", l.ids(), p.base.Info.ID,
+				title, "base run", plain(p.base.decay()), p.base.seed, plain(p.x), plain(p.y), "1", "", "", "", "", "", l.ids(), p.base.Info.ID,
 			})
 		}
-		for i := range o.loss {
+		for i := range o.x {
 			t.Rows = append(t.Rows, []string{
-				title, "mean", plain(o.loss[i].decay), "", plain(o.loss[i].Mean), plain(o.after[i].Mean), strconv.Itoa(o.loss[i].N),
+				title, "mean", plain(o.x[i].decay), "", plain(o.x[i].Mean), plain(o.y[i].Mean), strconv.Itoa(o.x[i].N),
 				plain(share(o.lossWins, i)), plain(share(o.afterWins, i)), plain(share(o.recommendWins, i)),
-				strconv.FormatBool(slices.Contains(o.front, i)), strconv.FormatBool(i == o.recommended), o.after[i].ids(), o.loss[i].ids(),
+				strconv.FormatBool(slices.Contains(o.front, i)), strconv.FormatBool(i == o.recommended), o.y[i].ids(), o.x[i].ids(),
 			})
 		}
 	}

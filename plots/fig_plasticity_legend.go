@@ -1,8 +1,11 @@
 package plots
 
 import (
+	"image/color"
+
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 )
 
 // legendItem is a mark with its meaning.
@@ -17,10 +20,11 @@ func tunedLegend(groups []tunedGroup) []legendItem {
 		return nil
 	}
 	var fixed []string
-	recipes, fresh, lowest := 1, false, false
+	recipes, fresh, lowest, matched := 1, false, false, false
 	for _, g := range groups {
 		fixed = append(fixed, g.d.recipes[g.d.fixed].label)
 		recipes = max(recipes, len(g.d.recipes))
+		matched = matched || g.d.match != nil
 		fresh = fresh || len(g.d.fresh) > 0
 		lowest = lowest || g.d.lossOptimal() != nil
 	}
@@ -34,11 +38,10 @@ func tunedLegend(groups []tunedGroup) []legendItem {
 		{"seed", func(p *pen, left, y vg.Length) { p.dot(left+legendMark/2, y, smallSeed, p.over(p.of(0), alphaSeed)) }},
 	}
 	if recipes > 1 {
-		items = append(items, legendItem{"best recipe for each base model and task", func(p *pen, left, y vg.Length) {
-			p.StrokeLine2(dashed(p.of(1), widthCurve), left, y, left+legendMark, y)
-			p.dot(left+legendMark/2, y, smallSeed+0.9, p.of(1))
-			p.dot(left+legendMark/2, y, smallSeed, p.paper)
-		}})
+		items = append(items, meansItem("best recipe for each base model and task", 1, dashed))
+	}
+	if matched {
+		items = append(items, meansItem("rate matched to each base model's weight norm, interpolated", 2, func(c color.Color, _ vg.Length) draw.LineStyle { return line(c, widthAxis) }))
 	}
 	if fresh {
 		items = append(items, legendItem{"never pretrained", func(p *pen, left, y vg.Length) {
@@ -50,6 +53,15 @@ func tunedLegend(groups []tunedGroup) []legendItem {
 		items = append(items, lossOptimalItem())
 	}
 	return items
+}
+
+// meansItem explains the means of another way to choose a recipe, in the colour of a series.
+func meansItem(text string, series int, style func(color.Color, vg.Length) draw.LineStyle) legendItem {
+	return legendItem{text, func(p *pen, left, y vg.Length) {
+		p.StrokeLine2(style(p.of(series), widthCurve), left, y, left+legendMark, y)
+		p.dot(left+legendMark/2, y, smallSeed+0.9, p.of(series))
+		p.dot(left+legendMark/2, y, smallSeed, p.paper)
+	}}
 }
 
 // lossOptimalItem explains the dotted line at the loss-optimal decay.

@@ -1,17 +1,20 @@
 package plots
 
 import (
+	"image/color"
 	"math"
 	"strconv"
 
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 )
 
 // tunedPanel is one panel: a measure on a task, or on the average.
 type tunedPanel struct {
 	results           // by the fixed recipe
 	tuned   *results  // by the best recipe for each base model and task; nil with a single recipe
+	matched *results  // at rates matched to weight norms; nil where there are none
 	decays  []float64 // of the base models
 	axis    decayAxis // shared by the panels of a setting
 	lowest  float64   // the loss-optimal decay; NaN without
@@ -28,6 +31,10 @@ func newTunedPanel(d *downstream, task int, m measure, axis decayAxis, decays []
 		tuned := d.results(task, m, bestOfRecipes)
 		p.tuned = &tuned
 	}
+	if d.match != nil {
+		matched := d.results(task, m, matchedRate)
+		p.matched = &matched
+	}
 	if l := d.lossOptimal(); l != nil {
 		p.lowest = l.decay
 	}
@@ -39,9 +46,11 @@ func newTunedPanel(d *downstream, task int, m measure, axis decayAxis, decays []
 func (t *tunedPanel) scale() {
 	unit := t.measure.scale()
 	means, seeds, ends := spreadOf(t.levels, unit)
-	if t.tuned != nil {
-		others, _, _ := spreadOf(t.tuned.levels, unit)
-		means, seeds = append(means, others...), append(seeds, others...)
+	for _, other := range []*results{t.tuned, t.matched} {
+		if other != nil {
+			others, _, _ := spreadOf(other.levels, unit)
+			means, seeds = append(means, others...), append(seeds, others...)
+		}
 	}
 	times := 3.0
 	if t.higher {
@@ -119,8 +128,13 @@ func (t tunedPanel) draw(p *pen, box vg.Rectangle, labelled bool) {
 		p.markDecay(f, t.axis, t.lowest)
 	}
 	t.axis.draw(p, f, t.decays)
+	if t.matched != nil {
+		c := p.of(2)
+		t.drawMeans(p, f, t.matched, c, line(c, widthAxis))
+	}
 	if t.tuned != nil {
-		t.drawTuned(p, f)
+		c := p.of(1)
+		t.drawMeans(p, f, t.tuned, c, dashed(c, widthCurve))
 	}
 	t.drawFixed(p, f)
 	if !labelled {
@@ -200,11 +214,11 @@ func (t tunedPanel) drawFixed(p *pen, f frame) {
 	}
 }
 
-// drawTuned draws the means by the best recipe for each base model and task.
-func (t tunedPanel) drawTuned(p *pen, f frame) {
-	c, unit := p.of(1), t.measure.scale()
-	t.axis.join(p, f, t.tuned.levels, unit, dashed(c, widthCurve), dotted(c, widthCurve))
-	for _, l := range t.tuned.levels {
+// drawMeans draws the means of another way to choose a recipe.
+func (t tunedPanel) drawMeans(p *pen, f frame, r *results, c color.NRGBA, style draw.LineStyle) {
+	unit := t.measure.scale()
+	t.axis.join(p, f, r.levels, unit, style, dotted(c, style.Width))
+	for _, l := range r.levels {
 		if at := unit * l.Mean; l.N > 0 && at <= f.high && at >= f.low {
 			x, y := f.x(t.axis.fraction(l.decay)), f.y(at)
 			p.dot(x, y, smallSeed+0.9, c)

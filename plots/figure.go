@@ -7,6 +7,7 @@ import (
 	"image/png"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot/vg"
@@ -44,6 +45,9 @@ const (
 	aboutProbes
 	aboutRanks
 	aboutGaps
+	aboutNoise
+	aboutForgetting
+	aboutSignals
 	aboutLaws
 )
 
@@ -58,11 +62,22 @@ func (s *Set) has(about subject) bool {
 		return rankAnalysis().measured(s)
 	case aboutGaps:
 		return gapAnalysis().measured(s)
+	case aboutNoise:
+		return noiseAnalysis().measured(s)
+	case aboutForgetting:
+		return slices.ContainsFunc(s.down, (*downstream).forgets)
+	case aboutSignals:
+		return s.has(aboutTuned) && s.measuredInside()
 	case aboutLaws:
 		return len(s.families()) > 0
 	default:
 		return true
 	}
+}
+
+// measuredInside tells whether some base model was looked into.
+func (s *Set) measuredInside() bool {
+	return slices.ContainsFunc([]subject{aboutProbes, aboutRanks, aboutGaps, aboutNoise}, s.has)
 }
 
 // figureKind is a figure that can be drawn by name.
@@ -84,6 +99,9 @@ func figureKinds() []figureKind {
 		{"rank-vs-decay", aboutRanks, RankVsDecay},
 		{"rank-over-training", aboutRanks, RankOverTraining},
 		{"gap-vs-decay", aboutGaps, GapVsDecay},
+		{"noise-vs-decay", aboutNoise, NoiseVsDecay},
+		{"forgetting-vs-learning", aboutForgetting, ForgettingVsLearning},
+		{"signals-vs-results", aboutSignals, SignalsVsResults},
 		{"training-curves", aboutRuns, TrainingCurves},
 	}
 }

@@ -28,6 +28,9 @@ type TunedFinding struct {
 	Default         Comparison   `json:"default"`          // the best less the common default of 0.1
 	NeverPretrained Comparison   `json:"never_pretrained"` // the loss-optimal decay less the never-pretrained model
 	Runs            []string     `json:"runs"`             // ids behind Value
+	// The best λ by other ways to choose the fine-tuning rate; NaN without a choice, and for other measures than the average response loss.
+	BestOfRecipes record.Float `json:"best_of_recipes"` // each base model and task by its best recipe
+	Matched       record.Float `json:"matched"`         // at rates in proportion to the base models' weight norms, interpolated
 }
 
 // Comparison is a difference paired by seed. Yes: better beyond the interval; No: worse beyond it, or the same decay.
@@ -93,7 +96,7 @@ func (d *downstream) finding(r *results) TunedFinding {
 	f := TunedFinding{
 		Setting: d.base.fullTitle(), Task: r.task, Tasks: r.tasks, Measure: r.name, HigherIsBetter: r.higher, Recipe: d.recipes[d.fixed].label,
 		Best: nan, BestLow: nan, BestHigh: nan, Value: nan, Low: nan, High: nan,
-		LossOptimal: notCompared(), Default: notCompared(), NeverPretrained: notCompared(),
+		LossOptimal: notCompared(), Default: notCompared(), NeverPretrained: notCompared(), BestOfRecipes: nan, Matched: nan,
 	}
 	head := fmt.Sprintf("%s, %s: ", sentence(r.title()), r.inWords())
 	at := r.best()
@@ -114,7 +117,7 @@ func (d *downstream) finding(r *results) TunedFinding {
 		f.BestLow, f.BestHigh = record.Float(low), record.Float(high)
 		text += "; 95 % bootstrap interval of the best decay over seeds: " + between(low, high)
 	}
-	parts := []string{head + text + ".", d.againstLossOptimal(r, best, &f), againstCommon(r, best, &f), d.againstFresh(r, &f)}
+	parts := []string{head + text + ".", d.againstLossOptimal(r, best, &f), againstCommon(r, best, &f), d.otherRates(r, &f), d.againstFresh(r, &f)}
 	var said []string
 	for _, p := range parts {
 		if p != "" {
@@ -213,6 +216,38 @@ func againstCommon(r *results, best *level, f *TunedFinding) string {
 	c, diff := compare(r.measure, best, base, defaultDecay)
 	f.Default = c
 	return fmt.Sprintf("Against the common default of 0.1: %s, %s.", r.difference(diff), verdict(c))
+}
+
+// otherRates says which decay is best by other ways to choose the rate: whether plasticity may be the size of the step relative to the weights.
+func (d *downstream) otherRates(r *results, f *TunedFinding) string {
+	if r.task != "" || r.name != responseLoss {
+		return ""
+	}
+	var parts []string
+	say := func(recipe int, how string) record.Float {
+		other := d.results(-1, r.measure, recipe)
+		at := other.best()
+		if at < 0 || other.measured() < 2 {
+			return record.Float(math.NaN())
+		}
+		best := &other.levels[at]
+		text := fmt.Sprintf("%s λ = %s is best, %s", how, lambda(best.decay), other.valueInWords(best))
+		if lowest := d.lossOptimal(); lowest != nil && lowest.decay != best.decay {
+			if than := other.at(lowest.decay); than != nil {
+				c, diff := compare(r.measure, best, than, lowest.decay)
+				text += fmt.Sprintf("; against the loss-optimal λ = %s: %s, %s", lambda(lowest.decay), r.difference(diff), verdict(c))
+			}
+		}
+		parts = append(parts, text+".")
+		return record.Float(best.decay)
+	}
+	if len(d.recipes) > 1 {
+		f.BestOfRecipes = say(bestOfRecipes, "By the best recipe for each base model and task, chosen on the test set,")
+	}
+	if d.match != nil {
+		f.Matched = say(matchedRate, "At rates in proportion to each base model's weight norm, interpolated,")
+	}
+	return strings.Join(parts, " ")
 }
 
 // againstFresh says whether pretraining helps. It asks it of the loss-optimal decay, which was not picked by these results.

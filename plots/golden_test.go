@@ -45,6 +45,13 @@ func goldenSets() map[string]*Set {
 	for i := range fewProbed { // a panel less
 		fewProbed[i].Probes = slices.DeleteFunc(fewProbed[i].Probes, func(p Probes) bool { return p.Synthetic })
 	}
+	normedBases := small().records(3)
+	for i := range normedBases {
+		lines := normedBases[i].Metrics
+		lines[len(lines)-1].ParamNorm = record.Float(60 / (1 + float64(normedBases[i].Info.WeightDecay)/4))
+	}
+	rates := tuning()
+	rates.tasks, rates.answers = rates.tasks[:3], false
 	return map[string]*Set{
 		"quickstart":  NewSet(append(one, failed), nil),
 		"settings":    NewSet(many, nil),
@@ -57,6 +64,11 @@ func goldenSets() map[string]*Set {
 		"mixedprobes": NewSet(fewProbed, nil),
 		"gapped":      NewSet(append(withGaps(small().records(3)), failed), nil),
 		"mixedgaps":   NewSet(partlyGapped(), nil),
+		"noised":      NewSet(append(withNoise(small().records(3)), failed), nil),
+		"mixednoise":  NewSet(partlyNoised(), nil),
+		"looked":      NewSet(looked(), nil),
+		"mixedforgot": NewSet(partlyForgot(), nil),
+		"matched":     NewSet(append(normedBases, rates.of(normedBases)...), nil),
 	}
 }
 
@@ -66,6 +78,12 @@ func TestFigures_MatchGoldens(t *testing.T) {
 		for _, name := range Names() {
 			if about := aboutOf(name); set != "empty" && (about == aboutRuns && special(s) || !s.has(about)) {
 				continue // figures of pretraining alone have sets of their own
+			}
+			if set == "matched" && name != "plasticity-vs-decay" {
+				continue
+			}
+			if afterwards := s.has(aboutForgetting); afterwards && aboutOf(name) != aboutForgetting && aboutOf(name) != aboutSignals {
+				continue // and so have those of what was found inside and became of it
 			}
 			if set == "settings" && name == "training-curves" {
 				continue // the layout of curves is the quickstart's, once a setting
@@ -90,7 +108,7 @@ func aboutOf(name string) subject {
 
 // special tells whether a set has more than pretraining runs.
 func special(s *Set) bool {
-	return slices.ContainsFunc([]subject{aboutTuned, aboutProbes, aboutRanks, aboutGaps}, s.has)
+	return slices.ContainsFunc([]subject{aboutTuned, aboutProbes, aboutRanks, aboutGaps, aboutNoise}, s.has)
 }
 
 func checkGolden(t *testing.T, figure Figure, path string) {
@@ -130,8 +148,8 @@ func checkGolden(t *testing.T, figure Figure, path string) {
 
 func TestFigures_SameBytesForAnyOrder(t *testing.T) {
 	t.Parallel()
-	records := withGaps(withProbes(withRanks(small().records(2), 2, 3), 2))
-	records = append(records, tuning().of(records)...)
+	records := withNoise(withGaps(withProbes(withRanks(small().records(2), 2, 3), 2)))
+	records = withForgetting(append(records, tuning().of(records)...))
 	backwards := make([]Record, len(records))
 	for i, r := range records {
 		backwards[len(records)-1-i] = r

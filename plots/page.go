@@ -45,6 +45,7 @@ type page struct {
 	TunedRuns  Table
 	MoreTuned  int
 
+	Signals  []SignalFinding
 	Inside   []pageFindings // what was found inside the models
 	Analyses []pageAnalysis // the tables of it
 

@@ -16,7 +16,8 @@ type pageAnalysis struct {
 	More    int // rows that are left out
 }
 
-// addInside fills in the laws of the best decay and what was found inside the models: probes, ranks, gaps.
+// addInside fills in the laws of the best decay and what was found inside the models: probes, ranks, gaps, noise, and after fine-tuning forgetting and
+// the signals of it.
 func (p *page) addInside(s *Set) {
 	for _, l := range s.Laws() {
 		p.addFinding("Best weight decay over tokens per parameter: "+l.Setting, l.Text)
@@ -32,11 +33,29 @@ func (p *page) addInside(s *Set) {
 	for _, f := range s.Gaps() {
 		p.addFinding("Train-validation gap: "+f.Setting, f.Text)
 	}
+	for _, f := range s.Noises() {
+		p.addFinding("Noise on the weights: "+f.Setting, f.Text)
+	}
+	for _, f := range s.Forgettings() {
+		p.addFinding("Forgetting in fine-tuning: "+f.Setting, f.Text)
+	}
+	p.Signals = []SignalFinding{}
+	if s.has(aboutSignals) {
+		p.Signals = s.Signals()
+	}
+	for _, f := range p.Signals {
+		p.addFinding("Signals of results after fine-tuning: "+f.Setting, f.Text)
+	}
 	p.addAnalysis("probes", "Accuracy of linear probes per weight decay and layer", ProbeTable(s))
 	ranks := RankTable(s)
 	ranks.Title += "; " + listed(formulas)
 	p.addAnalysis("ranks", "Pseudo-rank of attention per weight decay and layer", ranks)
 	p.addAnalysis("gaps", "Train-validation gap per weight decay", GapTable(s))
+	p.addAnalysis("noise", "Rise of the loss under noise on the weights", NoiseTable(s))
+	p.addAnalysis("forgetting", "Response loss and forgetting per weight decay", ForgettingTable(s))
+	if s.has(aboutSignals) {
+		p.addAnalysis("signals", "Signals that rank base models by their results after fine-tuning", SignalTable(s))
+	}
 }
 
 // addFinding adds a paragraph below the heading.

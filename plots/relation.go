@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"gonum.org/v1/gonum/stat"
+
+	"plasticity/record"
 )
 
 // pearson is the product-moment correlation; NaN for fewer than three points or without spread.
@@ -43,6 +45,11 @@ func ranks(values []float64) []float64 {
 
 // correlation is a coefficient with its range when one group of points is left out.
 type correlation struct{ r, low, high float64 }
+
+// numbers are the coefficient and the ends of its range.
+func (c correlation) numbers() [3]record.Float {
+	return [3]record.Float{record.Float(c.r), record.Float(c.low), record.Float(c.high)}
+}
 
 // correlate computes a coefficient of the points and its range over leaving out each group in turn; NaN where there is none.
 func correlate(of func(x, y []float64) float64, x, y, group []float64) correlation {

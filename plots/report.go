@@ -50,6 +50,10 @@ type Result struct {
 	Laws   []Law          `json:"laws"` // of the best weight decay over tokens per parameter
 	Gaps   []GapFinding   `json:"gaps"`
 
+	Noise      []NoiseFinding      `json:"noise"`
+	Forgetting []ForgettingFinding `json:"forgetting"`
+	Signals    []SignalFinding     `json:"signals"`
+
 	Files    []string         `json:"files"` // below Out
 	Problems []record.Problem `json:"problems"`
 }
@@ -194,6 +198,15 @@ func (s *Set) tables() []Table {
 	if s.has(aboutGaps) {
 		out = append(out, GapTable(s))
 	}
+	if s.has(aboutNoise) {
+		out = append(out, NoiseTable(s))
+	}
+	if s.has(aboutForgetting) {
+		out = append(out, ForgettingTable(s))
+	}
+	if s.has(aboutSignals) {
+		out = append(out, SignalTable(s))
+	}
 	return out
 }
 
@@ -232,6 +245,7 @@ func (b *builder) summarize(page *page) error {
 		Page: "index.html", Headline: page.Headline, Runs: all, Counted: counted,
 		Findings: b.set.Findings(), Problems: b.set.Problems(), Downstream: page.Downstream, Tradeoffs: page.Tradeoffs,
 		Probes: b.set.Probes(), Ranks: b.set.Ranks(), Gaps: b.set.Gaps(), Laws: b.set.Laws(),
+		Noise: b.set.Noises(), Forgetting: b.set.Forgettings(), Signals: page.Signals,
 	}
 	b.result.Tuned, b.result.TunedCounted = b.set.Tuned()
 	for name := range b.files {

@@ -346,16 +346,18 @@ func TestReport_ThousandRuns(t *testing.T) {
 	for i := range 32 {
 		m.losses = append(m.losses, fakeLevel{math.Pow(10, float64(i)/10-2.5), 2.5 + 0.01*math.Abs(float64(i)-20)})
 	}
-	bases := withGaps(withProbes(withRanks(m.records(6), 4, 10), 8))
+	bases := withNoise(withGaps(withProbes(withRanks(m.records(6), 4, 10), 8)))
 	f := tuning()
 	f.tasks, f.fresh = f.tasks[:3], 0
-	tuned := f.of(bases)[:1000-len(bases)]
+	tuned := withForgetting(append(bases, f.of(bases)[:1000-len(bases)]...))[len(bases):]
 	for _, r := range bases {
 		save(t, root, r)
 		saveInside(t, root, r)
+		saveAfter(t, root, r)
 	}
 	for _, r := range tuned {
 		save(t, root, r)
+		saveAfter(t, root, r)
 		saveEvaluation(t, root, r, `{"results":{"`+r.Info.Task+`":{"greedy":0.25,"pass@4":0.5,"n":50,"samples":4}},"configs":{}}`)
 	}
 	began := processorTime(t)
@@ -363,8 +365,10 @@ func TestReport_ThousandRuns(t *testing.T) {
 	if err != nil || result.Counted+result.TunedCounted != 1000 || len(result.Problems) != 0 {
 		t.Fatalf("%d and %d runs, %v, %v", result.Counted, result.TunedCounted, result.Problems, err)
 	}
-	if len(result.Probes) != 4 || len(result.Ranks) != 2 || len(result.Gaps) != 2 || len(result.Tradeoffs) != 1 {
-		t.Errorf("%d, %d, %d findings of probes, ranks and gaps", len(result.Probes), len(result.Ranks), len(result.Gaps))
+	if len(result.Probes) != 4 || len(result.Ranks) != 2 || len(result.Gaps) != 2 || len(result.Tradeoffs) != 1 ||
+		len(result.Noise) != 1 || len(result.Forgetting) != 1 || len(result.Signals) != 1 {
+		t.Errorf("%d, %d, %d, %d, %d, %d findings of probes, ranks, gaps, noise, forgetting and signals", len(result.Probes), len(result.Ranks), len(result.Gaps),
+			len(result.Noise), len(result.Forgetting), len(result.Signals))
 	}
 	took := processorTime(t) - began
 	t.Logf("a report on 1000 runs took %.1f s of processor time", took.Seconds())

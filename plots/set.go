@@ -33,6 +33,10 @@ type Record struct {
 	Probes []Probes
 	// Gap of a pretraining run; nil when it was not measured.
 	Gap *Gap
+	// Noise on a pretraining run's weights; nil when it was not measured.
+	Noise *Noise
+	// Forgetting of a fine-tuned run; nil when it was not measured.
+	Forgetting *Forgetting
 }
 
 // Set is a collection of records, sorted into settings that can be compared.
@@ -44,6 +48,7 @@ type Set struct {
 	problems []record.Problem
 
 	unusedEvaluations int
+	unusedForgetting  int
 }
 
 // member is one run of a set with what was derived from it.
@@ -103,15 +108,17 @@ func read(run *record.Run) (Record, []record.Problem) {
 		r.Cause = fmt.Sprintf("exit code %d: %s", int(code), cause)
 	}
 	if isTuned(run.Info) {
-		var damaged []record.Problem
-		r.Evaluations, damaged = readEvaluations(run)
-		problems = append(problems, damaged...)
+		var ofEvaluations, ofForgetting []record.Problem
+		r.Evaluations, ofEvaluations = readEvaluations(run)
+		r.Forgetting, ofForgetting = readForgetting(run)
+		problems = slices.Concat(problems, ofEvaluations, ofForgetting)
 	} else {
-		var ofRanks, ofProbes, ofGap []record.Problem
+		var ofRanks, ofProbes, ofGap, ofNoise []record.Problem
 		r.Ranks, ofRanks = readRanks(run)
 		r.Probes, ofProbes = readProbes(run)
 		r.Gap, ofGap = readGap(run)
-		problems = slices.Concat(problems, ofRanks, ofProbes, ofGap)
+		r.Noise, ofNoise = readNoise(run)
+		problems = slices.Concat(problems, ofRanks, ofProbes, ofGap, ofNoise)
 	}
 	path := run.Path(record.ResolvedFile)
 	if r.Config, err = record.ReadFile(record.OS(), path, maxConfigBytes); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -145,6 +145,22 @@ func (l *level) ids() string {
 	return strings.Join(out, " ")
 }
 
+// eachMark yields what is drawn of a level: every seed, the mean with its interval, and a cross for each run that does not count.
+func (l *level) eachMark(add func(mark, seed string, v, low, high float64, n int, ids, note string)) {
+	nan := math.NaN()
+	for _, v := range l.seeds {
+		one := level{seeds: []seedLoss{v}}
+		add("seed", fmt.Sprint(v.seed), v.loss, nan, nan, 1, one.ids(), "")
+	}
+	if l.N > 0 {
+		add("mean", "", l.Mean, l.low(), l.high(), l.N, l.ids(), "")
+	}
+	for _, m := range l.faulty {
+		add("cross", m.seed, nan, nan, nan, 0, m.Info.ID, m.fault)
+	}
+}
+
+// orBlank writes a loss or a share; nothing for NaN.
 func orBlank(v float64) string {
 	if math.IsNaN(v) {
 		return ""

@@ -1,9 +1,6 @@
 package plots
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // RankTable lists, for each weight decay and layer, the mean pseudo-ranks over seeds with their intervals, and the runs behind them.
 func RankTable(s *Set) Table {
@@ -71,22 +68,11 @@ func rankPoints(drawn []*rankGroup) Table {
 // points lists the marks of a weight decay.
 func (g *rankGroup) points(product, layer int, l *level) [][]string {
 	var out [][]string
-	add := func(mark, seed string, v, low, high float64, n int, ids, note string) {
+	l.eachMark(func(mark, seed string, v, low, high float64, n int, ids, note string) {
 		out = append(out, []string{
 			g.base.fullTitle(), g.like.Formula.label(), plain(l.decay), plain(l.tau), products()[product], layerName(layer), mark, seed,
 			plain(v), plain(low), plain(high), fmt.Sprint(n), ids, note,
 		})
-	}
-	nan := math.NaN()
-	for _, v := range l.seeds {
-		one := level{seeds: []seedLoss{v}}
-		add("seed", fmt.Sprint(v.seed), v.loss, nan, nan, 1, one.ids(), "")
-	}
-	if l.N > 0 {
-		add("mean", "", l.Mean, l.low(), l.high(), l.N, l.ids(), "")
-	}
-	for _, m := range l.faulty {
-		add("cross", m.seed, nan, nan, nan, 0, m.Info.ID, m.fault)
-	}
+	})
 	return out
 }

@@ -23,16 +23,34 @@ func TunedTable(s *Set) Table {
 				continue
 			}
 			for task := -1; task < len(d.tasks); task++ {
-				for i, r := range d.recipes {
-					t.Rows = append(t.Rows, d.tableRows(task, m, i, r.label)...)
-				}
-				if len(d.recipes) > 1 {
-					t.Rows = append(t.Rows, d.tableRows(task, m, bestOfRecipes, "best of recipes")...)
+				for _, w := range d.ways() {
+					t.Rows = append(t.Rows, d.tableRows(task, m, w.recipe, w.label)...)
 				}
 			}
 		}
 	}
 	return t
+}
+
+// way is a way to choose the recipe of results.
+type way struct {
+	recipe int
+	label  string
+}
+
+// ways are each recipe, the best of several, and the matched rate where there is one.
+func (d *downstream) ways() []way {
+	var out []way
+	for i, r := range d.recipes {
+		out = append(out, way{i, r.label})
+	}
+	if len(d.recipes) > 1 {
+		out = append(out, way{bestOfRecipes, "best of recipes"})
+	}
+	if d.match != nil {
+		out = append(out, way{matchedRate, "rate matched to weight norm, interpolated"})
+	}
+	return out
 }
 
 // tableRows are the rows of one task, measure and recipe: none when nothing was measured or failed.

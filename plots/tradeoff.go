@@ -13,10 +13,7 @@ import (
 // tradeoff sets the validation loss of base models against their results after fine-tuning.
 type tradeoff struct {
 	d       *downstream
-	down    results // average over tasks, fixed recipe
-	points  []tradePoint
-	loss    []level // of base models that have both, in the order of after; only levels with both
-	after   []level
+	paired  // loss and downstream average by the fixed recipe
 	pearson correlation
 	rank    correlation // Spearman's
 	pairs   []lossPair
@@ -28,13 +25,6 @@ type tradeoff struct {
 	lossWins, afterWins, recommendWins []int
 }
 
-// tradePoint is one base run.
-type tradePoint struct {
-	base        *member
-	loss, after float64
-	runs        []*member
-}
-
 // lossPair are two decays of equal loss, as far as the interval tells, that are told apart after fine-tuning: after(b) is better.
 type lossPair struct {
 	a, b        float64
@@ -44,57 +34,23 @@ type lossPair struct {
 // newTradeoff computes everything that Figure 3 shows of a setting.
 func newTradeoff(d *downstream) *tradeoff {
 	m := measure{name: responseLoss}
-	t := &tradeoff{d: d, down: d.results(-1, m, d.fixed), recommended: -1}
-	tasks := d.tasksWith(m)
-	for i := range d.base.levels {
-		t.addLevel(&d.base.levels[i], tasks)
-	}
-	var x, y, group []float64
-	for _, p := range t.points {
-		x, y, group = append(x, p.loss), append(y, p.after), append(group, p.base.decay())
-	}
-	t.pearson, t.rank = correlate(pearson, x, y, group), correlate(spearman, x, y, group)
-	t.pairs = equalLossPairs(t.loss, t.after)
-	loss, after := levelMeans(t.loss), levelMeans(t.after)
+	t := &tradeoff{d: d, paired: d.paired(baseLoss, d.averageOf(d.tasksWith(m), m, d.fixed)), recommended: -1}
+	t.pearson, t.rank = t.correlate(pearson), t.spearman()
+	t.pairs = equalLossPairs(t.x, t.y)
+	loss, after := levelMeans(t.x), levelMeans(t.y)
 	if len(loss) > 1 {
 		t.front = paretoFront(loss, after, m)
 		t.recommended = recommend(loss, after, m)
 	}
 	var rows, afterRows [][]float64
-	t.seeds, rows = wholeSeeds(t.loss)
-	_, afterRows = wholeSeeds(t.after)
+	t.seeds, rows = wholeSeeds(t.x)
+	_, afterRows = wholeSeeds(t.y)
 	if len(loss) > 1 {
 		t.lossWins = bootstrapBest(rows, m, bootstrapRounds)
 		t.afterWins = bootstrapBest(afterRows, m, bootstrapRounds)
 		t.recommendWins = bootstrapRecommended(rows, afterRows, m, bootstrapRounds)
 	}
 	return t
-}
-
-// addLevel takes the base runs of a level that have a result on every task.
-func (t *tradeoff) addLevel(base *level, tasks []taskKind) {
-	loss, after := level{decay: base.decay, tau: base.tau}, level{decay: base.decay, tau: base.tau}
-	for _, s := range base.seeds {
-		var xs, ys []float64
-		var bases, tuned []*member
-		for _, b := range s.runs {
-			v, runs, have := t.d.value(b.Info.ID, tasks, t.down.measure, t.d.fixed)
-			if have == 0 || have < len(tasks) {
-				continue
-			}
-			t.points = append(t.points, tradePoint{base: b, loss: b.final, after: v, runs: runs})
-			xs, ys = append(xs, b.final), append(ys, v)
-			bases, tuned = append(bases, b), append(tuned, runs...)
-		}
-		if len(xs) > 0 {
-			loss.seeds = append(loss.seeds, seedLoss{seed: s.seed, loss: mean(xs), runs: bases})
-			after.seeds = append(after.seeds, seedLoss{seed: s.seed, loss: mean(ys), runs: tuned})
-		}
-	}
-	if len(loss.seeds) > 0 {
-		loss.estimate, after.estimate = estimateSeeds(loss.seeds), estimateSeeds(after.seeds)
-		t.loss, t.after = append(t.loss, loss), append(t.after, after)
-	}
 }
 
 func levelMeans(levels []level) []float64 {
@@ -191,7 +147,7 @@ func decayList(values []float64) string {
 func (t *tradeoff) frontDecays() []float64 {
 	var out []float64
 	for _, i := range t.front {
-		out = append(out, t.loss[i].decay)
+		out = append(out, t.x[i].decay)
 	}
 	slices.Sort(out)
 	return out
@@ -199,7 +155,7 @@ func (t *tradeoff) frontDecays() []float64 {
 
 // inWords is the paragraph of a setting, with so many equal-loss pairs at most.
 func (t *tradeoff) inWords(most int) string {
-	if len(t.loss) < 2 {
+	if len(t.x) < 2 {
 		return "Fewer than two weight decays have both a validation loss and results on every task, so the two cannot be set against each other."
 	}
 	parts := []string{fmt.Sprintf("Base loss against downstream loss over %s: Pearson r = %s, Spearman ρ = %s; in brackets, one λ left out.",
@@ -212,7 +168,7 @@ func (t *tradeoff) inWords(most int) string {
 func (t *tradeoff) pairWords(most int) string {
 	n := len(t.pairs)
 	switch {
-	case !slices.ContainsFunc(t.loss, func(l level) bool { return l.N > 1 }):
+	case !slices.ContainsFunc(t.x, func(l level) bool { return l.N > 1 }):
 		return "Which base losses are told apart cannot be said with one seed."
 	case n == 0:
 		return "No two decays whose base losses are not told apart differ downstream beyond the interval."
@@ -244,7 +200,7 @@ func bracketed(d estimate) string {
 
 // recommendation says which decay is recommended, and how sure that is.
 func (t *tradeoff) recommendation() string {
-	text := fmt.Sprintf("Recommended λ = %s: the best downstream of those whose loss is within %g %% of the lowest", lambda(t.loss[t.recommended].decay), 100*lossTolerance)
+	text := fmt.Sprintf("Recommended λ = %s: the best downstream of those whose loss is within %g %% of the lowest", lambda(t.x[t.recommended].decay), 100*lossTolerance)
 	if sure := t.sure(); finite(sure) {
 		return text + fmt.Sprintf("; %s of bootstrap samples over %s recommend it.", percent(sure), plural(len(t.seeds), "seed"))
 	}
@@ -283,16 +239,13 @@ func (s *Set) Tradeoffs() []Tradeoff {
 		ends := func(e estimate) [3]record.Float {
 			return [3]record.Float{record.Float(e.Mean), record.Float(e.low()), record.Float(e.high())}
 		}
-		range3 := func(c correlation) [3]record.Float {
-			return [3]record.Float{record.Float(c.r), record.Float(c.low), record.Float(c.high)}
-		}
 		f := Tradeoff{
-			Setting: d.base.fullTitle(), Recipe: d.recipes[d.fixed].label, Text: t.inWords(4), Pearson: range3(t.pearson), Spearman: range3(t.rank),
+			Setting: d.base.fullTitle(), Recipe: d.recipes[d.fixed].label, Text: t.inWords(4), Pearson: t.pearson.numbers(), Spearman: t.rank.numbers(),
 			Recommended: record.Float(math.NaN()), Sure: record.Float(t.sure()), BaseRuns: len(t.points), Seeds: len(t.seeds),
 			EqualLoss: []EqualLoss{}, Front: []record.Float{},
 		}
 		if t.recommended >= 0 {
-			f.Recommended = record.Float(t.loss[t.recommended].decay)
+			f.Recommended = record.Float(t.x[t.recommended].decay)
 		}
 		for _, p := range t.pairs {
 			f.EqualLoss = append(f.EqualLoss, EqualLoss{record.Float(p.a), record.Float(p.b), ends(p.loss), ends(p.after)})

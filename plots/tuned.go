@@ -25,6 +25,7 @@ type tunedRun struct {
 	base   *member
 	fresh  bool // made from fresh weights: never pretrained
 	used   *Evaluation
+	forgot *Forgetting // that compares with the others of the set; nil without
 }
 
 // taskName is the name of the task a run was fine-tuned on.
@@ -52,6 +53,7 @@ type downstream struct {
 	tasks   []taskKind
 	recipes []recipe
 	fixed   int         // index of the fixed recipe
+	match   *matching   // nil where no rates can be matched
 	runs    []*tunedRun // of base models of the setting
 	fresh   []*tunedRun // never pretrained, of the same size with the same tokenizer
 
@@ -99,6 +101,7 @@ func (s *Set) sortTuned(members []*member) {
 		s.tuned = append(s.tuned, r)
 	}
 	s.chooseEvaluations()
+	s.chooseForgetting()
 	recipes, tasks := s.recipes(), s.tasks()
 	for _, g := range settings {
 		if d := s.downstreamOf(g, place, recipes, tasks); d != nil {
@@ -134,6 +137,7 @@ func (s *Set) downstreamOf(g *setting, place map[string]*setting, recipes []reci
 	d.recipes = slices.DeleteFunc(slices.Clone(recipes), func(r recipe) bool { return !usedRecipes[r.key] })
 	d.tasks = slices.DeleteFunc(slices.Clone(tasks), func(t taskKind) bool { return !usedTasks[t.key] })
 	d.fixed = d.chooseFixed()
+	d.match = d.newMatching()
 	return d
 }
 

@@ -25,10 +25,12 @@ func (m measure) of(r *tunedRun) (float64, bool) {
 	if !r.counts() {
 		return math.NaN(), false
 	}
-	if m.name == responseLoss {
+	switch {
+	case m.name == responseLoss:
 		return r.final, true
-	}
-	if r.used == nil {
+	case m.name == forgettingName && r.forgot != nil:
+		return r.forgot.Value(), true
+	case r.used == nil:
 		return math.NaN(), false
 	}
 	v, ok := r.used.Scores[m.name]
@@ -49,8 +51,8 @@ func (m measure) scale() float64 {
 // title names the measure with its unit.
 func (m measure) title() string {
 	switch {
-	case m.name == responseLoss:
-		return "response loss (nats)"
+	case m.name == responseLoss || m.name == forgettingName:
+		return m.name + " (nats)"
 	case m.name == orm:
 		return "mean reward"
 	case m.name == "greedy":
@@ -175,15 +177,19 @@ type results struct {
 // bestOfRecipes stands for "the best recipe for each base model and task".
 const bestOfRecipes = -1
 
-// results gathers a measure. task is an index, or −1 for the average; recipe an index or bestOfRecipes.
+// results gathers a measure. task is an index, or −1 for the average; recipe an index, bestOfRecipes or, where there is a match, matchedRate.
 func (d *downstream) results(task int, m measure, recipe int) results {
-	out := results{measure: m}
-	tasks := d.tasksWith(m)
-	if task >= 0 {
-		tasks = d.tasks[task : task+1]
-		out.task = tasks[0].name
+	if task < 0 {
+		return d.resultsOver(d.tasksWith(m), m, recipe)
 	}
-	out.tasks = len(tasks)
+	out := d.resultsOver(d.tasks[task:task+1], m, recipe)
+	out.task = d.tasks[task].name
+	return out
+}
+
+// resultsOver averages a measure over tasks.
+func (d *downstream) resultsOver(tasks []taskKind, m measure, recipe int) results {
+	out := results{measure: m, tasks: len(tasks)}
 	if len(tasks) == 1 {
 		out.only = tasks[0].name
 	}
@@ -244,23 +250,30 @@ func (d *downstream) freshLevel(tasks []taskKind, m measure, recipe int) level {
 func (d *downstream) value(unit string, tasks []taskKind, m measure, recipe int) (v float64, runs []*member, have int) {
 	var sum float64
 	for _, t := range tasks {
-		best, found := math.NaN(), false
-		var from []*member
-		for i, r := range d.recipes {
-			if recipe != bestOfRecipes && i != recipe {
-				continue
-			}
-			v, used, ok := d.cellValue(cell{unit, t.key, r.key}, m)
-			if ok && (!found || m.better(v, best)) {
-				best, from, found = v, used, true
-			}
-		}
+		best, from, found := d.taskValue(unit, t.key, m, recipe)
 		if found {
 			sum, have = sum+best, have+1
 			runs = append(runs, from...)
 		}
 	}
 	return sum / float64(have), runs, have
+}
+
+// taskValue is a unit's result on a task.
+func (d *downstream) taskValue(unit, task string, m measure, recipe int) (best float64, from []*member, found bool) {
+	if recipe == matchedRate {
+		return d.matchedValue(unit, task, m)
+	}
+	for i, r := range d.recipes {
+		if recipe != bestOfRecipes && i != recipe {
+			continue
+		}
+		v, used, ok := d.cellValue(cell{unit, task, r.key}, m)
+		if ok && (!found || m.better(v, best)) {
+			best, from, found = v, used, true
+		}
+	}
+	return best, from, found
 }
 
 // faults lists the runs of a unit that do not count.

@@ -19,6 +19,10 @@ func tunedCaption(s *Set, drawn []*downstream, groups []tunedGroup, measures []m
 		parts = append(parts, "Fixed recipe: of those tried, the one with the lowest mean response loss over base models and tasks, for all rows. "+
 			"Best of the recipes: chosen by the value shown, on the same test set, so it flatters.")
 	}
+	if slices.ContainsFunc(drawn, func(d *downstream) bool { return d.match != nil }) {
+		parts = append(parts, "Matched rate: rate over the norm of the base's weights equal for all base models, its geometric mean the fixed rate where the rates tried "+
+			"allow; interpolated in log rate between those.")
+	}
 	parts = append(parts, measureWords(s, measures)...)
 	if slices.ContainsFunc(groups, func(g tunedGroup) bool { return g.axis.hasZero }) {
 		parts = append(parts, "λ on a logarithmic axis; λ = 0 left of the break.")

@@ -1,0 +1,71 @@
+package plots
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"plasticity/record"
+)
+
+// normed are the runs of twoByTwo with weight norms of 40, 40, 20 and 20.
+func normed() []Record {
+	records := twoByTwo()
+	for i := range records[:4] {
+		lines := records[i].Metrics
+		lines[len(lines)-1].ParamNorm = []record.Float{40, 40, 20, 20}[i]
+	}
+	return records
+}
+
+// Rates of 3e-4 and 1e-3 were tried; of norms 40 and 20 the matched rates are c·40 and c·20. The fixed rate is 1e-3, so that c is as large as lets
+// the larger one be tried: 1e-3/40. Those of λ = 0.1 are then 1e-3, those of λ = 1 5e-4.
+func TestMatchedRate_ByHand(t *testing.T) {
+	t.Parallel()
+	s := NewSet(normed(), nil)
+	d := s.down[0]
+	if d.match == nil || len(d.match.rates) != 2 {
+		t.Fatalf("%+v", d.match)
+	}
+	near(t, "rate over norm", d.match.relative, 1e-3/40, 1e-15)
+	loss := measure{name: responseLoss}
+	average := d.results(-1, loss, matchedRate)
+	near(t, "at 0.1, as by the fixed rate", average.at(0.1).Mean, 2.1, 1e-9)
+	part := math.Log(5e-4/3e-4) / math.Log(1e-3/3e-4)
+	between := func(low, high float64) float64 { return low + part*(high-low) }
+	near(t, "at 1", average.at(1).Mean, (between(0.7, 0.5)+between(4, 2)+between(0.8, 0.6)+between(4, 2.4))/4, 1e-9)
+	if average.fresh.N != 0 {
+		t.Error("a never-pretrained model has no norm to match")
+	}
+	finding := d.findings([]measure{loss})[0]
+	if finding.Matched != 1 || finding.BestOfRecipes != 1 || !strings.Contains(finding.Text, "At rates in proportion to each base model's weight norm, interpolated, λ = 1 is best") {
+		t.Errorf("%v, %v: %s", finding.Matched, finding.BestOfRecipes, finding.Text)
+	}
+	rows := slices.DeleteFunc(TunedTable(s).Rows, func(row []string) bool { return !strings.HasPrefix(row[3], "rate matched") })
+	if len(rows) != 3*2 || !strings.Contains(PlasticityVsDecay(s).Caption, "Matched rate") {
+		t.Errorf("%d rows", len(rows))
+	}
+}
+
+// Nothing is matched without norms, or without a second rate; and other differences between recipes are no rates.
+func TestMatchedRate_NeedsNormsAndRates(t *testing.T) {
+	t.Parallel()
+	if d := NewSet(twoByTwo(), nil).down[0]; d.match != nil {
+		t.Errorf("matched without norms: %+v", d.match)
+	}
+	one := normed()
+	one = slices.DeleteFunc(one, func(r Record) bool { return r.Info.Kind == kindFinetune && r.Info.LearningRate == 3e-4 })
+	if d := NewSet(one, nil).down[0]; d.match != nil {
+		t.Errorf("matched one rate: %+v", d.match)
+	}
+	other := normed()
+	for i := range other {
+		if r := &other[i]; r.Info.Kind == kindFinetune && r.Info.LearningRate == 3e-4 {
+			r.Config = append(slices.Clone(r.Config), "schedule: {kind: constant}\n"...)
+		}
+	}
+	if d := NewSet(other, nil).down[0]; d.match != nil {
+		t.Errorf("matched rates of other schedules: %+v", d.match)
+	}
+}
