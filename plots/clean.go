@@ -116,3 +116,11 @@ func plural(n int, word string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, word)
 }
+
+// was writes "1 run was", "2 runs were".
+func was(n int, word string) string {
+	if n == 1 {
+		return plural(n, word) + " was"
+	}
+	return plural(n, word) + " were"
+}

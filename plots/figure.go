@@ -70,9 +70,9 @@ func (s *Set) has(about subject) bool {
 		return s.has(aboutTuned) && s.measuredInside()
 	case aboutLaws:
 		return len(s.families()) > 0
-	default:
-		return true
+	case aboutRuns:
 	}
+	return len(s.members)+len(s.tuned) > 0 || len(s.imports) == 0 // an empty set has figures that say so
 }
 
 // measuredInside tells whether some base model was looked into.

@@ -121,10 +121,11 @@ func title(s *Set) string {
 func measured(s *Set) string {
 	all, counted := s.Runs()
 	settings, _ := ofPretraining(s)
-	if tuned, _ := s.Tuned(); all+tuned == 0 {
+	tuned, _ := s.Tuned()
+	if found := all + tuned + len(s.imports); found == 0 {
 		return "There are no runs in this folder yet."
 	} else if len(settings) == 0 {
-		return plural(all+tuned, "run") + " found, but none of them is a pretraining run."
+		return plural(found, "run") + " found, but none of them is a pretraining run." + importedMeasured(s)
 	}
 	seeds := map[string]bool{}
 	decays := map[float64]bool{}
@@ -138,7 +139,7 @@ func measured(s *Set) string {
 	data := distinct(settings, func(i record.Info) string { return clean(i.DataSource, 120) })
 	return fmt.Sprintf("%s pretrained from scratch on %s, with %s and %s. Measured is the loss on held-out text at the end of training, "+
 		"in nats per token (lower is better). %d of %s finished with such a number. TPP is tokens per parameter.",
-		listed(models), data, plural(len(decays), "weight decay"), plural(len(seeds), "seed"), counted, plural(all, "run")) + tunedMeasured(s)
+		listed(models), data, plural(len(decays), "weight decay"), plural(len(seeds), "seed"), counted, plural(all, "run")) + tunedMeasured(s) + importedMeasured(s)
 }
 
 // headline is the main finding: that of the setting with the most measured runs, among those that were fine-tuned if some were, and what
@@ -151,6 +152,9 @@ func (s *Set) headline() string {
 			n += l.N
 		}
 		return n
+	}
+	if n := s.lookedInto(); len(settings) == 0 && n > 0 {
+		return fmt.Sprintf("No model was pretrained here; %s looked into.", was(n, "model from elsewhere"))
 	}
 	if len(settings) == 0 {
 		return "Nothing has been measured yet."

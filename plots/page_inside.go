@@ -56,6 +56,7 @@ func (p *page) addInside(s *Set) {
 	if s.has(aboutSignals) {
 		p.addAnalysis("signals", "Signals that rank base models by their results after fine-tuning", SignalTable(s))
 	}
+	p.addAnalysis("imported", "Imported models", ImportedTable(s))
 }
 
 // addFinding adds a paragraph below the heading.

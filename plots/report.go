@@ -207,6 +207,9 @@ func (s *Set) tables() []Table {
 	if s.has(aboutSignals) {
 		out = append(out, SignalTable(s))
 	}
+	if s.lookedInto() > 0 {
+		out = append(out, ImportedTable(s))
+	}
 	return out
 }
 

@@ -42,7 +42,8 @@ type Record struct {
 // Set is a collection of records, sorted into settings that can be compared.
 type Set struct {
 	settings []*setting
-	members  []*member // all but fine-tuned ones
+	members  []*member // all but fine-tuned and imported ones
+	imports  []*member // models that were imported, not trained
 	tuned    []*tunedRun
 	down     []*downstream // in the order of settings
 	problems []record.Problem
@@ -151,9 +152,12 @@ func NewSet(records []Record, problems []record.Problem) *Set {
 			continue
 		}
 		used = r.Folder
-		if m := newMember(r); isTuned(r.Info) {
+		switch m := newMember(r); r.Info.Kind {
+		case kindFinetune:
 			tuned = append(tuned, m)
-		} else {
+		case kindImport:
+			s.imports = append(s.imports, m)
+		default:
 			s.members = append(s.members, m)
 		}
 	}
@@ -182,6 +186,8 @@ func newMember(r Record) *member {
 	}
 	decay := float64(r.Info.WeightDecay)
 	switch {
+	case r.Info.Kind == kindImport:
+		m.fault = "was imported, not trained"
 	case r.State == record.StateFailed:
 		m.fault = "failed"
 		if r.Cause != "" {
@@ -229,7 +235,7 @@ func (m *member) name() string {
 	return fmt.Sprintf("λ = %s seed %s (run %.8s)", lambda(m.decay()), m.seed, m.Info.ID)
 }
 
-// Runs returns how many runs the set has besides fine-tuned ones, and how many of them count: finished with a finite validation loss.
+// Runs returns how many runs the set has besides fine-tuned and imported ones, and how many of them count: finished with a finite validation loss.
 func (s *Set) Runs() (all, counted int) {
 	for _, m := range s.members {
 		if m.counts() {

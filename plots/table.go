@@ -189,6 +189,12 @@ func RunTable(s *Set) Table {
 			})
 		}
 	}
+	for _, m := range s.imports {
+		t.Rows = append(t.Rows, []string{
+			m.Info.ID, modelTitle(m.Info), "", "", string(m.State), "", "no: " + m.fault, commit(m.Info), clean(m.Info.Started, 40),
+			clean(m.Info.DataSource, 120), "", clean(m.Folder, 200),
+		})
+	}
 	return t
 }
 
