@@ -83,6 +83,6 @@ func importedMeasured(s *Set) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" %s imported, %d of them with analyses, which the last of the tables lists; they are in no figure.",
+	return fmt.Sprintf(" %s imported, %d of them with analyses: they have a table and are in no figure.",
 		was(n, "model"), s.lookedInto())
 }

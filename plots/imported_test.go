@@ -45,7 +45,7 @@ func TestReport_ImportedModels(t *testing.T) {
 		page, table := readFile(t, filepath.Join(out, "index.html")), readFile(t, filepath.Join(out, "tables", "imported-models.csv"))
 		want := []string{"2 models were imported, 1 of them with analyses", count(1_484_916_736)}
 		if len(trained) == 0 {
-			want = append(want, "No model was pretrained here; 1 model from elsewhere was looked into.")
+			want = append(want, "No model was pretrained here; 1 imported model was looked into.")
 		}
 		for _, text := range want {
 			if !strings.Contains(page, text) {

@@ -154,7 +154,7 @@ func (s *Set) headline() string {
 		return n
 	}
 	if n := s.lookedInto(); len(settings) == 0 && n > 0 {
-		return fmt.Sprintf("No model was pretrained here; %s looked into.", was(n, "model from elsewhere"))
+		return fmt.Sprintf("No model was pretrained here; %s looked into.", was(n, "imported model"))
 	}
 	if len(settings) == 0 {
 		return "Nothing has been measured yet."

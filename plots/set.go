@@ -161,6 +161,7 @@ func NewSet(records []Record, problems []record.Problem) *Set {
 			s.members = append(s.members, m)
 		}
 	}
+	slices.SortFunc(s.imports, func(a, b *member) int { return strings.Compare(a.Folder, b.Folder) })
 	s.settings = sortIntoSettings(s.members)
 	s.sortTuned(tuned)
 	return s
