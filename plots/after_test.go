@@ -1,10 +1,7 @@
 package plots
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"math"
 	"path/filepath"
 	"slices"
@@ -337,16 +334,7 @@ func TestAfter_OddNumbersDraw(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := NewSet(records, nil)
-			for _, figure := range []Figure{NoiseVsDecay(s), ForgettingVsLearning(s), SignalsVsResults(s)} {
-				var svg bytes.Buffer
-				if err := errors.Join(figure.SVG(&svg), figure.png(io.Discard, 30)); err != nil {
-					t.Fatal(err)
-				}
-				checkXML(t, svg.String())
-				if strings.Contains(svg.String(), "NaN") || strings.Contains(svg.String(), "Inf") {
-					t.Errorf("%s draws or says NaN", figure.Name)
-				}
-			}
+			drawOdd(t, NoiseVsDecay(s), ForgettingVsLearning(s), SignalsVsResults(s))
 			for _, f := range s.Noises() {
 				if strings.Contains(f.Text, "NaN") {
 					t.Error(f.Text)

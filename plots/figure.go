@@ -48,6 +48,7 @@ const (
 	aboutNoise
 	aboutForgetting
 	aboutSignals
+	aboutImports
 	aboutLaws
 )
 
@@ -70,6 +71,8 @@ func (s *Set) has(about subject) bool {
 		return s.has(aboutTuned) && s.measuredInside()
 	case aboutLaws:
 		return len(s.families()) > 0
+	case aboutImports:
+		return s.lookedInto() > 0
 	case aboutRuns:
 	}
 	return len(s.members)+len(s.tuned) > 0 || len(s.imports) == 0 // an empty set has figures that say so

@@ -1,7 +1,6 @@
 package plots
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -62,13 +61,8 @@ func readForgetting(run *record.Run) (*Forgetting, []record.Problem) {
 // parseForgetting decodes forgetting.json of a run.
 func parseForgetting(text []byte, info record.Info) (*Forgetting, error) {
 	var d forgettingDocument
-	if err := json.Unmarshal(text, &d); err != nil {
-		return nil, errors.New("is not the forgetting of a model: remove it and measure again (" + forgettingCommand + ")")
-	}
-	if d.Schema != forgettingSchema {
-		return nil, fmt.Errorf("has schema %d, this version reads %d", d.Schema, forgettingSchema)
-	}
-	step, err := measuredStep(d.Settings.Model, info.ID, forgettingCommand)
+	about := func() (int, string) { return d.Schema, d.Settings.Model }
+	step, err := openResult(text, &d, forgettingSchema, info.ID, "forgetting", forgettingCommand, about)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package plots
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -95,13 +94,7 @@ func readGap(run *record.Run) (*Gap, []record.Problem) {
 // parseGap decodes gap.json of the run with the id.
 func parseGap(text []byte, id string) (*Gap, error) {
 	var d gapDocument
-	if err := json.Unmarshal(text, &d); err != nil {
-		return nil, errors.New("is not the gap of a model: remove it and measure again (" + gapCommand + ")")
-	}
-	if d.Schema != gapSchema {
-		return nil, fmt.Errorf("has schema %d, this version reads %d", d.Schema, gapSchema)
-	}
-	step, err := measuredStep(d.Settings.Model, id, gapCommand)
+	step, err := openResult(text, &d, gapSchema, id, "gap", gapCommand, func() (int, string) { return d.Schema, d.Settings.Model })
 	if err != nil {
 		return nil, err
 	}

@@ -47,25 +47,30 @@ func odd() map[string][]Record {
 	}
 }
 
+// drawOdd draws figures that must not say NaN, and counts their points.
+func drawOdd(t *testing.T, figures ...Figure) (points int) {
+	t.Helper()
+	for _, figure := range figures {
+		var svg bytes.Buffer
+		if err := errors.Join(figure.SVG(&svg), figure.png(io.Discard, 30)); err != nil {
+			t.Fatal(err)
+		}
+		checkXML(t, svg.String())
+		if strings.Contains(svg.String(), "NaN") || strings.Contains(svg.String(), "Inf") {
+			t.Errorf("%s draws or says NaN", figure.Name)
+		}
+		points += len(figure.Points.Rows)
+	}
+	return points
+}
+
 func TestInside_OddNumbersDraw(t *testing.T) {
 	t.Parallel()
 	for name, records := range odd() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := NewSet(records, nil)
-			points := 0
-			for _, figure := range []Figure{ProbesVsDecay(s), ProbesByLayer(s), GapVsDecay(s)} {
-				var svg bytes.Buffer
-				if err := errors.Join(figure.SVG(&svg), figure.png(io.Discard, 30)); err != nil {
-					t.Fatal(err)
-				}
-				checkXML(t, svg.String())
-				if strings.Contains(svg.String(), "NaN") || strings.Contains(svg.String(), "Inf") {
-					t.Errorf("%s draws or says NaN", figure.Name)
-				}
-				points += len(figure.Points.Rows)
-			}
-			if points == 0 {
+			if points := drawOdd(t, ProbesVsDecay(s), ProbesByLayer(s), GapVsDecay(s)); points == 0 {
 				t.Error("nothing is drawn")
 			}
 			for _, f := range s.Probes() {

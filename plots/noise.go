@@ -1,7 +1,6 @@
 package plots
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -67,13 +66,7 @@ func readNoise(run *record.Run) (*Noise, []record.Problem) {
 // parseNoise decodes noise.json of the run with the id.
 func parseNoise(text []byte, id string) (*Noise, error) {
 	var d noiseDocument
-	if err := json.Unmarshal(text, &d); err != nil {
-		return nil, errors.New("is not the noise of a model: remove it and measure again (" + noiseCommand + ")")
-	}
-	if d.Schema != noiseSchema {
-		return nil, fmt.Errorf("has schema %d, this version reads %d", d.Schema, noiseSchema)
-	}
-	step, err := measuredStep(d.Settings.Model, id, noiseCommand)
+	step, err := openResult(text, &d, noiseSchema, id, "noise", noiseCommand, func() (int, string) { return d.Schema, d.Settings.Model })
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package plots
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -141,13 +140,7 @@ func readProbes(run *record.Run) ([]Probes, []record.Problem) {
 // parseProbes decodes probes.json of the run with the id.
 func parseProbes(text []byte, id string) (*Probes, error) {
 	var d probesDocument
-	if err := json.Unmarshal(text, &d); err != nil {
-		return nil, errors.New("is not the probes of a model: remove it and measure again (" + probesCommand + ")")
-	}
-	if d.Schema != probesSchema {
-		return nil, fmt.Errorf("has schema %d, this version reads %d", d.Schema, probesSchema)
-	}
-	step, err := measuredStep(d.Settings.Model, id, probesCommand)
+	step, err := openResult(text, &d, probesSchema, id, "probes", probesCommand, func() (int, string) { return d.Schema, d.Settings.Model })
 	if err != nil {
 		return nil, err
 	}

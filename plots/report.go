@@ -186,29 +186,23 @@ func (b *builder) build(ctx context.Context) error {
 // tables are those of what the set has.
 func (s *Set) tables() []Table {
 	out := []Table{LossTable(s), RunTable(s)}
-	if s.has(aboutTuned) {
-		out = append(out, TunedTable(s), TunedRunTable(s))
-	}
-	if s.has(aboutProbes) {
-		out = append(out, ProbeTable(s))
-	}
-	if s.has(aboutRanks) {
-		out = append(out, RankTable(s))
-	}
-	if s.has(aboutGaps) {
-		out = append(out, GapTable(s))
-	}
-	if s.has(aboutNoise) {
-		out = append(out, NoiseTable(s))
-	}
-	if s.has(aboutForgetting) {
-		out = append(out, ForgettingTable(s))
-	}
-	if s.has(aboutSignals) {
-		out = append(out, SignalTable(s))
-	}
-	if s.lookedInto() > 0 {
-		out = append(out, ImportedTable(s))
+	for _, k := range []struct {
+		about subject
+		of    func(*Set) Table
+	}{
+		{aboutTuned, TunedTable},
+		{aboutTuned, TunedRunTable},
+		{aboutProbes, ProbeTable},
+		{aboutRanks, RankTable},
+		{aboutGaps, GapTable},
+		{aboutNoise, NoiseTable},
+		{aboutForgetting, ForgettingTable},
+		{aboutSignals, SignalTable},
+		{aboutImports, ImportedTable},
+	} {
+		if s.has(k.about) {
+			out = append(out, k.of(s))
+		}
 	}
 	return out
 }
