@@ -323,14 +323,14 @@ func resultsBelow(run *record.Run, dir, prefix, file string, most int64) iter.Se
 }
 
 // openResult decodes what an analysis wrote of a run and returns the step of the checkpoint that it measured. what names the result in errors, command
-// is the one that writes it, about tells the document's schema and model.
-func openResult(text []byte, document any, schema int, id, what, command string, about func() (schema int, model string)) (step int64, err error) {
+// is the one that writes it, about tells the schema of the document, the one that is read, and the model.
+func openResult(text []byte, document any, id, what, command string, about func() (schema, wanted int, model string)) (step int64, err error) {
 	if err := json.Unmarshal(text, document); err != nil {
 		return 0, fmt.Errorf("is not the %s of a model: remove it and measure again (%s)", what, command)
 	}
-	got, model := about()
-	if got != schema {
-		return 0, fmt.Errorf("has schema %d, this version reads %d", got, schema)
+	schema, wanted, model := about()
+	if schema != wanted {
+		return 0, fmt.Errorf("has schema %d, this version reads %d", schema, wanted)
 	}
 	return measuredStep(model, id, command)
 }

@@ -61,8 +61,8 @@ func readForgetting(run *record.Run) (*Forgetting, []record.Problem) {
 // parseForgetting decodes forgetting.json of a run.
 func parseForgetting(text []byte, info record.Info) (*Forgetting, error) {
 	var d forgettingDocument
-	about := func() (int, string) { return d.Schema, d.Settings.Model }
-	step, err := openResult(text, &d, forgettingSchema, info.ID, "forgetting", forgettingCommand, about)
+	about := func() (int, int, string) { return d.Schema, forgettingSchema, d.Settings.Model }
+	step, err := openResult(text, &d, info.ID, "forgetting", forgettingCommand, about)
 	if err != nil {
 		return nil, err
 	}

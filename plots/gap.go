@@ -94,7 +94,7 @@ func readGap(run *record.Run) (*Gap, []record.Problem) {
 // parseGap decodes gap.json of the run with the id.
 func parseGap(text []byte, id string) (*Gap, error) {
 	var d gapDocument
-	step, err := openResult(text, &d, gapSchema, id, "gap", gapCommand, func() (int, string) { return d.Schema, d.Settings.Model })
+	step, err := openResult(text, &d, id, "gap", gapCommand, func() (int, int, string) { return d.Schema, gapSchema, d.Settings.Model })
 	if err != nil {
 		return nil, err
 	}

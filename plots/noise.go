@@ -66,7 +66,7 @@ func readNoise(run *record.Run) (*Noise, []record.Problem) {
 // parseNoise decodes noise.json of the run with the id.
 func parseNoise(text []byte, id string) (*Noise, error) {
 	var d noiseDocument
-	step, err := openResult(text, &d, noiseSchema, id, "noise", noiseCommand, func() (int, string) { return d.Schema, d.Settings.Model })
+	step, err := openResult(text, &d, id, "noise", noiseCommand, func() (int, int, string) { return d.Schema, noiseSchema, d.Settings.Model })
 	if err != nil {
 		return nil, err
 	}

@@ -140,7 +140,7 @@ func readProbes(run *record.Run) ([]Probes, []record.Problem) {
 // parseProbes decodes probes.json of the run with the id.
 func parseProbes(text []byte, id string) (*Probes, error) {
 	var d probesDocument
-	step, err := openResult(text, &d, probesSchema, id, "probes", probesCommand, func() (int, string) { return d.Schema, d.Settings.Model })
+	step, err := openResult(text, &d, id, "probes", probesCommand, func() (int, int, string) { return d.Schema, probesSchema, d.Settings.Model })
 	if err != nil {
 		return nil, err
 	}
