@@ -109,15 +109,29 @@ func (c classifier) predict(x matrix) []int {
 	return out
 }
 
-// objective is the penalised loss over C·n, which has the same minimum; gradient, if it is not nil, gets its gradient.
-func (c classifier) objective(x matrix, labels []int, strength float64, gradient []float64) float64 {
-	k, n := c.rows(), float64(x.n)
-	weights := c.parameters[:k*c.d]
-	scores := c.scores(x)
+// objective is the penalised loss over C·n, which has the same minimum.
+type objective struct {
+	classifier // that it was last computed at
+	x          matrix
+	labels     []int
+	strength   float64
+
+	value     float64
+	residuals matrix // gradient of the loss by the scores: [n, rows]
+}
+
+// at computes the loss and its gradient by the scores; at the parameters of the last call it has them.
+func (o *objective) at(parameters []float64) {
+	if floats.Equal(o.parameters, parameters) {
+		return
+	}
+	o.parameters = append(o.parameters[:0], parameters...)
+	k, n := o.rows(), float64(o.x.n)
+	o.residuals = o.scores(o.x)
 	loss := 0.0
-	for i, label := range labels { // scores become their gradients
-		row := scores.values[i*k : (i+1)*k]
-		if c.classes == 2 {
+	for i, label := range o.labels {
+		row := o.residuals.values[i*k : (i+1)*k]
+		if o.classes == 2 {
 			loss += softplus(row[0]) - float64(label)*row[0]
 			row[0] = (logistic(row[0]) - float64(label)) / n
 			continue
@@ -129,18 +143,28 @@ func (c classifier) objective(x matrix, labels []int, strength float64, gradient
 		}
 		row[label] -= 1 / n
 	}
-	penalty := 1 / (strength * n)
-	if gradient != nil {
-		copy(gradient, weights)
-		out := blas64.General{Rows: k, Cols: c.d, Stride: c.d, Data: gradient[:k*c.d]}
-		blas64.Gemm(blas.Trans, blas.NoTrans, 1, scores.general(), x.general(), penalty, out)
-		intercepts := gradient[k*c.d:]
-		clear(intercepts)
-		for i, v := range scores.values {
-			intercepts[i%k] += v
-		}
+	weights := o.parameters[:k*o.d]
+	o.value = loss/n + o.penalty()/2*floats.Dot(weights, weights)
+}
+
+func (o *objective) penalty() float64 { return 1 / (o.strength * float64(o.x.n)) }
+
+func (o *objective) loss(parameters []float64) float64 {
+	o.at(parameters)
+	return o.value
+}
+
+func (o *objective) gradient(gradient, parameters []float64) {
+	o.at(parameters)
+	k := o.rows()
+	copy(gradient, o.parameters[:k*o.d])
+	out := blas64.General{Rows: k, Cols: o.d, Stride: o.d, Data: gradient[:k*o.d]}
+	blas64.Gemm(blas.Trans, blas.NoTrans, 1, o.residuals.general(), o.x.general(), o.penalty(), out)
+	intercepts := gradient[k*o.d:]
+	clear(intercepts)
+	for i := range o.x.n {
+		floats.Add(intercepts, o.residuals.values[i*k:(i+1)*k])
 	}
-	return loss/n + penalty/2*floats.Dot(weights, weights)
 }
 
 // softplus is log(1 + eˣ).
@@ -156,22 +180,17 @@ func logistic(x float64) float64 {
 
 // fit finds the minimum for an inverse strength C of the penalty, beginning with the parameters that c has.
 func (c classifier) fit(x matrix, labels []int, strength float64) (classifier, error) {
-	at := func(p []float64) classifier { return classifier{c.classes, c.d, p} }
-	problem := optimize.Problem{
-		Func: func(p []float64) float64 { return at(p).objective(x, labels, strength, nil) },
-		Grad: func(gradient, p []float64) { at(p).objective(x, labels, strength, gradient) },
-	}
+	o := &objective{classifier: classifier{classes: c.classes, d: c.d}, x: x, labels: labels, strength: strength}
 	settings := &optimize.Settings{GradientThreshold: gradientEnd, MajorIterations: iterations, Converger: optimize.NeverTerminate{}}
-	result, err := optimize.Minimize(problem, c.parameters, settings, &optimize.LBFGS{})
+	result, err := optimize.Minimize(optimize.Problem{Func: o.loss, Grad: o.gradient}, c.parameters, settings, &optimize.LBFGS{})
 	if result == nil {
 		return c, record.Fail(record.Internal, "logistic regression: %w", err)
 	}
 	// Near the minimum a line search may find no lower value in float64, which is no failure.
-	out := at(result.X)
 	gradient := make([]float64, len(result.X))
-	out.objective(x, labels, strength, gradient)
+	o.gradient(gradient, result.X)
 	if size := floats.Norm(gradient, math.Inf(1)); !(size <= gradientMost) {
 		return c, record.Fail(record.Internal, "logistic regression with C = %v ended at a gradient of %v (%v): leave the layer out with --layers", strength, size, result.Status)
 	}
-	return out, nil
+	return classifier{c.classes, c.d, result.X}, nil
 }

@@ -97,17 +97,23 @@ func TestObjective_HasItsGradient(t *testing.T) {
 			c.parameters[i] = random.NormFloat64()
 		}
 		gradient := make([]float64, len(c.parameters))
-		c.objective(x, p.Labels.Train, 0.3, gradient)
+		o := &objective{classifier: classifier{classes: classes, d: 4}, x: x, labels: p.Labels.Train, strength: 0.3}
+		o.gradient(gradient, c.parameters)
 		for i, want := range gradient {
 			at := func(step float64) float64 {
 				moved := slices.Clone(c.parameters)
 				moved[i] += step
-				return classifier{c.classes, c.d, moved}.objective(x, p.Labels.Train, 0.3, nil)
+				return o.loss(moved)
 			}
 			const h = 1e-5
 			if got := (at(h) - at(-h)) / (2 * h); math.Abs(got-want) > 1e-8 {
 				t.Errorf("%d classes, parameter %d: %v by differences, %v", classes, i, got, want)
 			}
+		}
+		again := make([]float64, len(gradient)) // after it was elsewhere, and at a place where it was just asked for the loss
+		o.loss(c.parameters)
+		if o.gradient(again, c.parameters); !slices.Equal(again, gradient) {
+			t.Errorf("%d classes: %v, then %v at the same place", classes, gradient, again)
 		}
 	}
 }
