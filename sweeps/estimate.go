@@ -21,41 +21,67 @@ func makespan(work []float64, members int, speed float64) float64 {
 	return slices.Max(free) * float64(members) / speed
 }
 
-// left are the operations that jobs still need, those that run first.
-func (r *runner) left() []float64 {
+// left is how many seconds of a member the jobs still need, those that run first; each is the speed of a member, in operations a second.
+func (r *runner) left(now time.Time, each float64) []float64 {
 	var first, then []float64
 	for _, j := range r.jobs {
-		work := float64(max(0, j.cell.Tokens-j.tokens)) * j.cell.flopsPerToken()
-		switch {
-		case j.phase == running:
-			first = append(first, work)
-		case !j.phase.ended():
-			then = append(then, work)
+		var seconds float64
+		switch work := float64(max(0, j.cell.Tokens-j.tokens)) * j.cell.flopsPerToken(); {
+		case j.phase.ended():
+			continue
+		case j.cell.Kind == Analyze:
+			seconds = max(0, r.analysisSeconds(j.cell.Analysis.Folder())-j.busy(now).Seconds())
+		case work > 0:
+			seconds = work / max(0, each) // infinite when nothing tells
+		}
+		if j.phase == running {
+			first = append(first, seconds)
+		} else {
+			then = append(then, seconds)
 		}
 	}
 	return append(first, then...)
 }
 
-// flops is the speed of all members together, by the best witness there is: what this run has reached so far with its
-// starts, evaluations and checkpoints, once a cell has been finished in it; what running members say; the measurement.
+// analysisSeconds is how long the analyses of a name have taken in this runner; before one has ended, as long as those of other names.
+func (r *runner) analysisSeconds(name string) float64 {
+	var own, all, owns, alls float64
+	for _, j := range r.jobs {
+		if j.cell.Kind != Analyze || j.phase != finished || j.starts == 0 {
+			continue
+		}
+		seconds := j.spent.Seconds()
+		all, alls = all+seconds, alls+1
+		if j.cell.Analysis.Folder() == name {
+			own, owns = own+seconds, owns+1
+		}
+	}
+	if owns > 0 {
+		return own / owns
+	}
+	return all / max(1, alls)
+}
+
+// flops is the speed of all members together, by the best witness there is: what those that train have reached so far with their
+// starts, evaluations and checkpoints, once a cell has been finished; what running members say; the measurement.
 func (r *runner) flops(now time.Time) float64 {
-	done, said, saying := 0.0, 0.0, 0
+	done, busy, said, saying := 0.0, 0.0, 0.0, 0
 	ended := false
 	for _, j := range r.jobs {
-		if j.starts == 0 {
+		if j.starts == 0 || j.cell.Kind == Analyze {
 			continue
 		}
 		done += float64(max(0, j.tokens-j.tokensBefore)) * j.cell.flopsPerToken()
+		busy += j.busy(now).Seconds()
 		ended = ended || j.phase == finished
 		if j.phase == running && j.speed > 0 {
 			said += j.speed * j.cell.flopsPerToken()
 			saying++
 		}
 	}
-	elapsed := now.Sub(r.began).Seconds()
 	switch {
-	case ended && done > 0 && elapsed > 0:
-		return done / elapsed
+	case ended && done > 0 && busy > 0:
+		return done / busy * float64(r.members())
 	case saying > 0: // those that have not said anything yet are as fast as the others
 		return said / float64(saying) * float64(r.members())
 	}
@@ -68,7 +94,8 @@ func (r *runner) members() int { return min(max(1, r.sharing.Members), max(1, r.
 
 // secondsLeft is the time until the grid ends; infinite when nothing tells how fast it goes.
 func (r *runner) secondsLeft(now time.Time) float64 {
-	return makespan(r.left(), r.members(), r.flops(now))
+	members := float64(r.members())
+	return makespan(r.left(now, r.flops(now)/members), r.members(), members)
 }
 
 // etaText says when the grid ends; "" when nothing tells.

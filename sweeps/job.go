@@ -44,6 +44,9 @@ type job struct {
 
 	cmd    *exec.Cmd
 	starts int
+	// began is when the present attempt was started, spent how long the others took in this runner.
+	began time.Time
+	spent time.Duration
 	// setbacks counts the attempts since the last that came further.
 	setbacks int
 	// from is the step at which the present attempt began.
@@ -55,6 +58,14 @@ type job struct {
 
 	// fault is how the last attempt failed, the zero value after none.
 	fault fault
+}
+
+// busy is how long a member has been at the job in this runner.
+func (j *job) busy(now time.Time) time.Duration {
+	if j.phase == running {
+		return j.spent + now.Sub(j.began)
+	}
+	return j.spent
 }
 
 // fault is a failed attempt.

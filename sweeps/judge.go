@@ -13,6 +13,7 @@ import (
 // of the questions matters: a finished run is finished whatever the process
 // said last, and a stopped sweep starts nothing again.
 func (r *runner) onEnded(j *job, end ending) {
+	j.spent = j.busy(time.Now())
 	j.phase, j.cmd = waiting, nil
 	r.metrics.ended(end.code, 1)
 	r.tidy(j)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"plasticity/config"
 	"plasticity/record"
 )
 
@@ -272,21 +273,48 @@ func TestRunner_FLOPSFollowsTheBestWitness(t *testing.T) {
 	r := newRunner(p, Options{}.withDefaults())
 	r.sharing = Sharing{Members: 2, Threads: 1, Measured: []Placement{{Members: 2, Threads: 1, FLOPS: 7000}}}
 	cost := p.Cells[0].flopsPerToken()
-	r.began = now.Add(-10 * time.Second)
 	if got := r.flops(now); got != 7000 {
 		t.Errorf("measured: %v", got)
 	}
 	r.jobs[0].phase, r.jobs[0].starts, r.jobs[0].speed, r.jobs[0].tokens = running, 1, 50, 500
-	r.jobs[1].phase, r.jobs[1].starts = running, 1
+	r.jobs[1].phase, r.jobs[1].starts, r.jobs[1].began = running, 1, now.Add(-10*time.Second)
 	if got, want := r.flops(now), 100*cost; got != want {
 		t.Errorf("said: %v, want %v", got, want)
 	}
-	r.jobs[0].phase, r.jobs[0].tokens = finished, 2000
+	r.jobs[0].phase, r.jobs[0].tokens, r.jobs[0].spent = finished, 2000, 10*time.Second
 	if got, want := r.flops(now), 200*cost; got != want {
 		t.Errorf("reached: %v, want %v", got, want)
 	}
 	if got, want := r.secondsLeft(now), 20.0; math.Abs(got-want) > 1e-9 { // two cells of 2,000 tokens, both members at 100 each
 		t.Errorf("left %v, want %v", got, want)
+	}
+}
+
+// Analyses train nothing: they last as long as those that have ended, and their time says nothing of the speed of training.
+func TestRunner_EstimatesAnalyses(t *testing.T) {
+	p := newScene(t, repeat("ok", 3)...).plan()
+	now := time.Now()
+	r := newRunner(p, Options{}.withDefaults())
+	r.sharing = Sharing{Members: 2, Threads: 1, Measured: []Placement{{Members: 2, Threads: 1, FLOPS: 7000}}}
+	cost := p.Cells[0].flopsPerToken()
+	for i := range r.jobs { // 2,000 tokens each in ten seconds
+		r.jobs[i].phase, r.jobs[i].starts, r.jobs[i].tokens, r.jobs[i].spent = finished, 1, 2000, 10*time.Second
+	}
+	analysis := func(name string, phase phase, spent time.Duration) *job {
+		c := p.Cells[0]
+		c.Kind, c.Tokens, c.FLOPs, c.Analysis = Analyze, 0, 0, &Analysis{Analysis: config.Analysis{Name: name}}
+		return &job{cell: c, phase: phase, starts: 1, spent: spent, began: now.Add(-spent)}
+	}
+	r.jobs = append(r.jobs, analysis("gap", finished, 4*time.Second), analysis("gap", finished, 6*time.Second), analysis("noise", finished, 20*time.Second))
+	running := analysis("noise", running, 0)
+	running.began = now.Add(-8 * time.Second)
+	r.jobs = append(r.jobs, running, analysis("gap", waiting, 0), analysis("gap", waiting, 0), analysis("gap", waiting, 0), analysis("rank", waiting, 0))
+	if got, want := r.flops(now), 2*200*cost; got != want {
+		t.Errorf("speed %v, want %v", got, want)
+	}
+	// One member has 12 of 20 seconds left, the other three of 5; a rank is thought to take 10, the mean of all.
+	if got := r.secondsLeft(now); math.Abs(got-22) > 1e-9 {
+		t.Errorf("left %v, want 22", got)
 	}
 }
 

@@ -274,7 +274,7 @@ func (r *runner) start(ctx context.Context, j *job) {
 		r.onEnded(j, ending{code: code, what: "it could not be started: " + err.Error()})
 		return
 	}
-	j.phase = running
+	j.phase, j.began = running, time.Now()
 	// Descendants are many and short: the line of progress counts them.
 	if j.cell.Kind == Pretrain {
 		r.say("start %s (%s)%s, pid %d", j.cell.ID, j.cell.Label(), fromText(j.from), j.cmd.Process.Pid)
