@@ -54,6 +54,11 @@ func (r signalRank) strength() float64 {
 	return most
 }
 
+// hasRange tells whether a correlation remains when some weight decay is left out.
+func (r signalRank) hasRange() bool {
+	return slices.ContainsFunc(r.ranks[:], func(at *rankedBy) bool { return at != nil && finite(at.low) })
+}
+
 // signalRanks is what all signals of a setting say of the average response loss by the fixed recipe, the strongest first.
 type signalRanks struct {
 	d     *downstream
@@ -261,7 +266,10 @@ func (r *signalRanks) inWords() string {
 	if decay := r.at(decaySignal, early); decay != nil && finite(decay.r) {
 		parts = append(parts, fmt.Sprintf("Weight decay itself, known before training: %s.", coefficient(decay.correlation)))
 	}
-	return strings.Join(parts, " ") + " In brackets the range when one λ is left out; the best of several signals is chosen on these runs, and so looks better than it is."
+	if slices.ContainsFunc(r.ranks, signalRank.hasRange) {
+		parts = append(parts, "In brackets the range when one λ is left out.")
+	}
+	return strings.Join(append(parts, "The best of several signals is chosen on these runs, and so looks better than it is."), " ")
 }
 
 // SignalFinding is how well what is known of base models of one setting ranks them by their results after fine-tuning.
