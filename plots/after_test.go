@@ -252,6 +252,11 @@ func TestSignals_ByHand(t *testing.T) {
 		t.Errorf("equal norms correlate by %v", v)
 	}
 	near(t, "λ, ranks 1.5, 1.5, 3.5, 3.5", rho(decaySignal, early), -4/math.Sqrt(5*4), 1e-12)
+	// Within λ the results deviate by −0.1, 0.1, −0.125, 0.125, the losses at a third by −0.05, 0.05, −0.05, 0.05.
+	near(t, "loss at a third, within λ", all[0].at(lossSignal, early).within(), 0.0225/math.Sqrt(0.05125*0.01), 1e-9)
+	if v := all[0].at(decaySignal, early).within(); finite(v) {
+		t.Errorf("λ itself correlates within λ by %v", v)
+	}
 	if got := all[0].ranks[all[0].strongest(early)].name; got != lossSignal {
 		t.Errorf("the best signal is %s", got)
 	}
@@ -281,8 +286,8 @@ func TestSignalFigure_EverySignal(t *testing.T) {
 	found := map[string]bool{}
 	for _, row := range f.Points.Rows {
 		found[row[2]+" "+row[3]] = true
-		if row[7] != "18" || row[8] != "6" {
-			t.Errorf("%s %s: %s runs at %s decays", row[2], row[3], row[7], row[8])
+		if row[8] != "18" || row[9] != "6" {
+			t.Errorf("%s %s: %s runs at %s decays", row[2], row[3], row[8], row[9])
 		}
 	}
 	for _, want := range []string{

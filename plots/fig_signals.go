@@ -190,8 +190,9 @@ func (r *signalRanks) uneven() (fewer, bare int) {
 func SignalTable(s *Set) Table {
 	t := Table{
 		Name: "signals", Title: "Spearman's correlation of signals of base models with the response loss after fine-tuning",
-		Note:    "Over base runs; the response loss is the mean over tasks by the fixed recipe. Low and high: range when one λ is left out.",
-		Columns: []string{"setting", "recipe", "signal", "when", "ρ", "low", "high", "base runs", "λ", "runs"},
+		Note: "Over base runs; the response loss is the mean over tasks by the fixed recipe. Low and high: range when one λ is left out. " +
+			"Within λ: Pearson's correlation of the deviations from each λ's mean over seeds.",
+		Columns: []string{"setting", "recipe", "signal", "when", "ρ", "low", "high", "r within λ", "base runs", "λ", "runs"},
 	}
 	text := func(v float64) string {
 		if !finite(v) {
@@ -204,7 +205,7 @@ func SignalTable(s *Set) Table {
 			for when, at := range one.ranks {
 				if at != nil {
 					t.Rows = append(t.Rows, []string{
-						r.d.base.fullTitle(), r.d.recipes[r.d.fixed].label, one.name, whens()[when], text(at.r), text(at.low), text(at.high),
+						r.d.base.fullTitle(), r.d.recipes[r.d.fixed].label, one.name, whens()[when], text(at.r), text(at.low), text(at.high), text(at.within()),
 						strconv.Itoa(len(at.points)), strconv.Itoa(len(at.x)), at.ids(),
 					})
 				}

@@ -1,5 +1,10 @@
 package plots
 
+import (
+	"math"
+	"slices"
+)
+
 // paired are two numbers of the base runs of a setting that have both.
 type paired struct {
 	points []pairPoint // by weight decay, then seed
@@ -50,6 +55,30 @@ func (d *downstream) paired(x, y ofBase) paired {
 
 // spearman is the correlation of ranks over base runs, with its range when one weight decay is left out.
 func (q paired) spearman() correlation { return q.correlate(spearman) }
+
+// within is Pearson's correlation of the deviations from the means over seeds of a weight decay: what is left when the decay is known. NaN without
+// three runs of decays with several seeds.
+func (q paired) within() float64 {
+	var x, y []float64
+	for i := range q.x {
+		if q.x[i].N < 2 {
+			continue
+		}
+		for j := range q.x[i].seeds {
+			x, y = append(x, q.x[i].seeds[j].loss-q.x[i].Mean), append(y, q.y[i].seeds[j].loss-q.y[i].Mean)
+		}
+	}
+	if !varies(x) || !varies(y) {
+		return math.NaN()
+	}
+	return pearson(x, y)
+}
+
+// varies tells whether values differ by more than rounding.
+func varies(values []float64) bool {
+	const rounding = 1e-12
+	return slices.ContainsFunc(values, func(v float64) bool { return math.Abs(v-values[0]) > rounding })
+}
 
 // correlate computes another coefficient so.
 func (q paired) correlate(of func(x, y []float64) float64) correlation {

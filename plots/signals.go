@@ -259,6 +259,9 @@ func (r *signalRanks) inWords() string {
 			text += fmt.Sprintf("; the validation loss %s", coefficient(loss.correlation))
 		}
 		parts = append(parts, text+".")
+		if same := at.within(); finite(same) {
+			parts = append(parts, fmt.Sprintf("Among runs of the same λ, seeds apart, it correlates by r = %s.", two(same)))
+		}
 	}
 	if len(parts) == 0 {
 		return "No signal differs between three base runs or more, so nothing can be ranked."
@@ -287,6 +290,7 @@ type SignalRank struct {
 	Signal   string          `json:"signal"`
 	When     string          `json:"when"`
 	Spearman [3]record.Float `json:"spearman"` // with the response loss; range when one λ is left out
+	Within   record.Float    `json:"within"`   // Pearson's correlation of deviations from the means of each λ over seeds
 	Runs     []string        `json:"runs"`     // ids of the base runs
 }
 
@@ -304,7 +308,7 @@ func (s *Set) Signals() []SignalFinding {
 		for _, one := range r.ranks {
 			for when, at := range one.ranks {
 				if at != nil {
-					f.Signals = append(f.Signals, SignalRank{one.name, whens()[when], at.numbers(), strings.Fields(at.ids())})
+					f.Signals = append(f.Signals, SignalRank{one.name, whens()[when], at.numbers(), record.Float(at.within()), strings.Fields(at.ids())})
 				}
 			}
 		}
