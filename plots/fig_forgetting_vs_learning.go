@@ -73,9 +73,14 @@ func (t *forgottenTrade) intervals(p *pen, f frame, r pointRange, i int, c color
 func (t *forgottenTrade) panel() decayPanel {
 	p := newDecayPanel("forgetting (nats per token)", t.y)
 	p.markLowest(t.d.base)
-	p.curves = []decayCurve{{levels: t.y, colour: inked}}
+	if t.matched != nil {
+		p.curves = append(p.curves, decayCurve{levels: bare(t.matched), colour: func(p *pen) color.NRGBA { return p.of(2) }, thin: true})
+	}
+	p.curves = append(p.curves, decayCurve{levels: t.y, colour: inked})
 	p.guides = []guide{{at: 0}}
 	means, seeds, ends := spreadOf(t.y, 1)
+	others, _, _ := spreadOf(t.matched, 1)
+	means = append(means, others...)
 	p.low, p.high, _ = fitLosses(means, append(slices.Clone(means), seeds...), ends, math.Inf(1))
 	return p
 }
@@ -88,11 +93,11 @@ func forgettingCaption(drawn []*forgottenTrade) string {
 	var downs []*downstream
 	var recipes []string
 	var panels []decayPanel
-	cut := false
+	cut, matched := false, false
 	for _, t := range drawn {
 		downs, panels = append(downs, t.d), append(panels, t.panel())
 		recipes = append(recipes, t.d.recipes[t.d.fixed].label)
-		cut = cut || t.pointRange().cut
+		cut, matched = cut || t.pointRange().cut, matched || t.matched != nil
 	}
 	s := drawn[0].settings()
 	parts := []string{
@@ -102,6 +107,9 @@ func forgettingCaption(drawn []*forgottenTrade) string {
 	}
 	if counts := seedCounts(forgettingLevels(drawn)); counts != "" {
 		parts = append(parts, "Intervals: "+counts+".")
+	}
+	if matched {
+		parts = append(parts, "Thin and coloured: at rates in proportion to each base model's weight norm, interpolated between those that were tried.")
 	}
 	if cut {
 		parts = append(parts, "Triangles at an edge: points beyond the axis.")

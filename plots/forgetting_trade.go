@@ -19,6 +19,9 @@ type forgottenTrade struct {
 	front  []int
 	change trend // of forgetting over weight decay
 	rank   correlation
+	// Forgetting at rates matched to the base models' weight norms; nil where it was not measured at several rates.
+	matched       []level
+	matchedChange trend
 }
 
 // forgottenTrades are those of the settings that have some.
@@ -35,11 +38,16 @@ func (s *Set) forgottenTrades() []*forgottenTrade {
 func newForgottenTrade(d *downstream) *forgottenTrade {
 	m := measure{name: responseLoss}
 	t := &forgottenTrade{d: d, tasks: d.tasksWith(forgettingMeasure())}
-	t.paired = d.paired(d.averageOf(t.tasks, m, d.fixed), d.averageOf(t.tasks, forgettingMeasure(), d.fixed))
+	t.paired = t.over(t.tasks, d.fixed)
 	if len(t.x) > 1 {
 		t.front = paretoFront(levelMeans(t.x), levelMeans(t.y), m)
 	}
 	t.change, t.rank = newTrend(t.y), t.spearman()
+	if d.match != nil {
+		if r := d.resultsOver(t.tasks, forgettingMeasure(), matchedRate); r.measured() > 1 {
+			t.matched, t.matchedChange = bareOfFaults(r.levels), newTrend(r.levels)
+		}
+	}
 	return t
 }
 
@@ -53,8 +61,8 @@ func (t *forgottenTrade) settings() ForgettingSettings {
 	return ForgettingSettings{}
 }
 
-// over names what is averaged: "arithmetic", "3 tasks".
-func (t *forgottenTrade) over() string {
+// taskWords names what is averaged: "arithmetic", "3 tasks".
+func (t *forgottenTrade) taskWords() string {
 	if len(t.tasks) == 1 {
 		return t.tasks[0].name
 	}
@@ -64,7 +72,7 @@ func (t *forgottenTrade) over() string {
 // words name the forgetting.
 func (t *forgottenTrade) words() trendWords {
 	return trendWords{
-		name: "forgetting", what: "the rise of the loss on the base's own kind of text by fine-tuning, averaged over " + t.over() + ",", noun: "forgetting",
+		name: "forgetting", what: "the rise of the loss on the base's own kind of text by fine-tuning, averaged over " + t.taskWords() + ",", noun: "forgetting",
 		direction: 1, show: nats, change: nats,
 	}
 }
@@ -79,6 +87,11 @@ func (t *forgottenTrade) inWords() string {
 		}
 		slices.Sort(decays)
 		parts = append(parts, fmt.Sprintf("No other decay both learns more and forgets less than λ = %s.", decayList(decays)))
+	}
+	if t.matched != nil {
+		words := t.words()
+		words.what = "at rates in proportion to each base model's weight norm, interpolated, that rise"
+		parts = append(parts, t.matchedChange.text(words))
 	}
 	if finite(t.rank.r) {
 		parts = append(parts, fmt.Sprintf("Response loss against forgetting over %s: Spearman ρ = %s; in brackets, one λ left out.",
@@ -98,6 +111,7 @@ type ForgettingFinding struct {
 	Rises    Verdict            `json:"rises"`    // is the forgetting at the highest decay above that at the lowest?
 	Front    []record.Float     `json:"front"`    // λ on the Pareto front of response loss and forgetting
 	Spearman [3]record.Float    `json:"learning"` // correlation of response loss and forgetting; range when one λ is left out
+	Matched  *Trend             `json:"matched"`  // of forgetting at rates matched to weight norms; null where there are none
 }
 
 // Forgettings says what was forgotten, for each setting with such runs.
@@ -107,6 +121,9 @@ func (s *Set) Forgettings() []ForgettingFinding {
 		f := ForgettingFinding{
 			Setting: t.d.base.fullTitle(), Recipe: t.d.recipes[t.d.fixed].label, Settings: t.settings(), Text: t.inWords(), Trend: t.change.Trend,
 			Rises: t.change.verdict(t.words().direction), Front: []record.Float{}, Spearman: t.rank.numbers(),
+		}
+		if t.matched != nil {
+			f.Matched = &t.matchedChange.Trend
 		}
 		for _, task := range t.tasks {
 			f.Tasks = append(f.Tasks, task.name)
@@ -119,7 +136,8 @@ func (s *Set) Forgettings() []ForgettingFinding {
 	return out
 }
 
-// ForgettingTable lists, for each weight decay and task, the mean response loss and forgetting by the fixed recipe, and the runs behind them.
+// ForgettingTable lists, for each weight decay and task, the mean response loss and forgetting by the fixed recipe and, where it
+// was measured at several rates, at matched ones, and the runs behind them.
 func ForgettingTable(s *Set) Table {
 	t := Table{
 		Name: "forgetting-per-decay", Title: "Response loss after fine-tuning and rise of the loss on pretraining text (nats per token) per weight decay",
@@ -127,29 +145,39 @@ func ForgettingTable(s *Set) Table {
 		Columns: []string{"setting", "task", "recipe", "λ", "response loss", "± 95 %", "forgetting", "± 95 % (forgetting)", "n", "runs"},
 	}
 	for _, trade := range s.forgottenTrades() {
-		rows := func(name string, both paired) {
+		rows := func(name, recipe string, both paired) {
 			for i := range both.x {
 				x, y := &both.x[i], &both.y[i]
 				t.Rows = append(t.Rows, []string{
-					trade.d.base.fullTitle(), name, trade.d.recipes[trade.d.fixed].label, number(x.decay), orBlank(x.Mean), orBlank(x.Half), orBlank(y.Mean),
+					trade.d.base.fullTitle(), name, recipe, number(x.decay), orBlank(x.Mean), orBlank(x.Half), orBlank(y.Mean),
 					orBlank(y.Half), strconv.Itoa(x.N), y.ids(),
 				})
 			}
 		}
-		if len(trade.tasks) > 1 {
-			rows(fmt.Sprintf("average of %d tasks", len(trade.tasks)), trade.paired)
-		}
-		for i, task := range trade.tasks {
-			rows(task.name, trade.of(i))
+		for _, w := range trade.ways() {
+			if len(trade.tasks) > 1 {
+				rows(fmt.Sprintf("average of %d tasks", len(trade.tasks)), w.label, trade.over(trade.tasks, w.recipe))
+			}
+			for i, task := range trade.tasks {
+				rows(task.name, w.label, trade.over(trade.tasks[i:i+1], w.recipe))
+			}
 		}
 	}
 	return t
 }
 
-// of are the two numbers of one task.
-func (t *forgottenTrade) of(task int) paired {
-	d, one := t.d, t.tasks[task:task+1]
-	return d.paired(d.averageOf(one, measure{name: responseLoss}, d.fixed), d.averageOf(one, forgettingMeasure(), d.fixed))
+// ways are the fixed recipe and, where it was measured, the matched rate.
+func (t *forgottenTrade) ways() []way {
+	out := []way{{t.d.fixed, t.d.recipes[t.d.fixed].label}}
+	if t.matched != nil {
+		out = append(out, way{matchedRate, matchedLabel})
+	}
+	return out
+}
+
+// over are response loss and forgetting averaged over tasks.
+func (t *forgottenTrade) over(tasks []taskKind, recipe int) paired {
+	return t.d.paired(t.d.averageOf(tasks, measure{name: responseLoss}, recipe), t.d.averageOf(tasks, forgettingMeasure(), recipe))
 }
 
 // forgettingPoints lists what ForgettingVsLearning draws.
@@ -166,6 +194,13 @@ func forgettingPoints(drawn []*forgottenTrade) Table {
 			t.Rows = append(t.Rows, []string{
 				title, "base run", plain(p.base.decay()), p.base.seed, plain(p.x), plain(p.y), nan, nan, nan, nan, "1", "", l.ids(), p.base.Info.ID,
 			})
+		}
+		for _, l := range trade.matched {
+			if l.N > 0 {
+				t.Rows = append(t.Rows, []string{
+					title, "mean at matched rates", plain(l.decay), "", nan, plain(l.Mean), nan, nan, plain(l.low()), plain(l.high()), strconv.Itoa(l.N), "", l.ids(), baseIDs(l.seeds),
+				})
+			}
 		}
 		onFront := map[int]bool{}
 		for _, i := range trade.front {

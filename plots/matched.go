@@ -11,6 +11,9 @@ import (
 // interpolated between those of the rates that were tried, linearly in the logarithm of the rate.
 const matchedRate = -2
 
+// matchedLabel names it in tables.
+const matchedLabel = "rate matched to weight norm, interpolated"
+
 // matching is what rates are matched by.
 type matching struct {
 	rates    []int              // recipes that differ from the fixed one in their rate alone, and it; ascending

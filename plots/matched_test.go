@@ -69,3 +69,33 @@ func TestMatchedRate_NeedsNormsAndRates(t *testing.T) {
 		t.Errorf("matched rates of other schedules: %+v", d.match)
 	}
 }
+
+// Forgetting is interpolated as results are: of λ = 1, whose matched rate of 5e-4 lies between those tried, and of 0.1, which is the fixed rate.
+func TestForgettings_AtMatchedRates(t *testing.T) {
+	t.Parallel()
+	records := normed()
+	for i := range records {
+		if r := &records[i]; len(r.Info.Parents) > 0 {
+			v := 0.2
+			if r.Info.LearningRate == 1e-3 {
+				v = 0.6
+			}
+			r.Forgetting = &Forgetting{Settings: ForgettingSettings{Context: 8, Tokens: 9}, Step: r.Info.Steps, Base: 2, Tuned: 2 + v}
+		}
+	}
+	s := NewSet(records, nil)
+	f := s.Forgettings()[0]
+	part := math.Log(5e-4/3e-4) / math.Log(1e-3/3e-4)
+	if f.Matched == nil {
+		t.Fatal("nothing is matched")
+	}
+	near(t, "difference by the fixed rate", float64(f.Difference), 0, 1e-12)
+	near(t, "difference at matched rates", float64(f.Matched.Difference), 0.2+0.4*part-0.6, 1e-9)
+	if !strings.Contains(f.Text, "At rates in proportion to each base model's weight norm, interpolated, that rise is 0.6000 at λ = 0.1") {
+		t.Error(f.Text)
+	}
+	matched := slices.DeleteFunc(ForgettingVsLearning(s).Points.Rows, func(row []string) bool { return row[1] != "mean at matched rates" })
+	if len(matched) != 2 || len(ForgettingTable(s).Rows) != 2*2*3 {
+		t.Errorf("%d points, %d rows", len(matched), len(ForgettingTable(s).Rows))
+	}
+}

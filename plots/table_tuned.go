@@ -48,7 +48,7 @@ func (d *downstream) ways() []way {
 		out = append(out, way{bestOfRecipes, "best of recipes"})
 	}
 	if d.match != nil {
-		out = append(out, way{matchedRate, "rate matched to weight norm, interpolated"})
+		out = append(out, way{matchedRate, matchedLabel})
 	}
 	return out
 }
