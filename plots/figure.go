@@ -109,6 +109,12 @@ func figureKinds() []figureKind {
 	}
 }
 
+// subjectOf is what a figure is about.
+func subjectOf(name string) subject {
+	kinds := figureKinds()
+	return kinds[slices.IndexFunc(kinds, func(k figureKind) bool { return k.name == name })].about
+}
+
 // Names lists the figures that Draw knows.
 func Names() []string {
 	var names []string

@@ -76,13 +76,13 @@ func TestFigures_MatchGoldens(t *testing.T) {
 	t.Parallel()
 	for set, s := range goldenSets() {
 		for _, name := range Names() {
-			if about := aboutOf(name); set != "empty" && (about == aboutRuns && special(s) || !s.has(about)) {
+			if about := subjectOf(name); set != "empty" && (about == aboutRuns && special(s) || !s.has(about)) {
 				continue // figures of pretraining alone have sets of their own
 			}
 			if set == "matched" && name != "plasticity-vs-decay" {
 				continue
 			}
-			if afterwards := s.has(aboutForgetting); afterwards && aboutOf(name) != aboutForgetting && aboutOf(name) != aboutSignals {
+			if afterwards := s.has(aboutForgetting); afterwards && subjectOf(name) != aboutForgetting && subjectOf(name) != aboutSignals {
 				continue // and so have those of what was found inside and became of it
 			}
 			if set == "settings" && name == "training-curves" {
@@ -100,12 +100,6 @@ func TestFigures_MatchGoldens(t *testing.T) {
 	}
 }
 
-// aboutOf is the subject of a figure.
-func aboutOf(name string) subject {
-	kinds := figureKinds()
-	return kinds[slices.IndexFunc(kinds, func(k figureKind) bool { return k.name == name })].about
-}
-
 // special tells whether a set has more than pretraining runs.
 func special(s *Set) bool {
 	return slices.ContainsFunc([]subject{aboutTuned, aboutProbes, aboutRanks, aboutGaps, aboutNoise}, s.has)
@@ -115,7 +109,7 @@ func checkGolden(t *testing.T, figure Figure, path string) {
 	t.Helper()
 	var got bytes.Buffer
 	dpi := goldenDPI
-	if aboutOf(figure.Name) != aboutRuns {
+	if subjectOf(figure.Name) != aboutRuns {
 		dpi = tunedDPI
 	}
 	if err := figure.png(&got, dpi); err != nil {

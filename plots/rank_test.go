@@ -213,6 +213,11 @@ func TestReport_RanksOnDisk(t *testing.T) {
 	if result, _ := report("asked", "rank-vs-decay"); !slices.Contains(result.Files, "figures/rank-vs-decay.png") {
 		t.Errorf("asked for by name: %v", result.Files)
 	}
+	chosen, err := Report(t.Context(), ReportOptions{Runs: root, Out: filepath.Join(out, "chosen"), Choice: []string{"rank-vs-decay", "loss-vs-decay"}, dpi: 40})
+	drawn := slices.DeleteFunc(slices.Clone(chosen.Files), func(f string) bool { return !strings.HasSuffix(f, ".png") })
+	if err != nil || !slices.Equal(drawn, []string{"figures/loss-vs-decay.png"}) {
+		t.Errorf("of a choice what was measured: %v, %v", drawn, err)
+	}
 	for _, r := range records {
 		saveRanks(t, root, r)
 	}

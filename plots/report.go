@@ -26,7 +26,8 @@ type ReportOptions struct {
 	Title   string   // of the page; empty: made from the grids
 	Claim   string   // what the grid set out to test; may be empty
 	Samples []Sample // text of the best model; what lies in its folder samples/ is added
-	Figures []string // names of figures; empty: all of them
+	Figures []string // names of figures, which are drawn whatever was measured; empty: those of Choice about what some run has
+	Choice  []string // names of figures; empty: all of them
 	FS      record.FS
 
 	dpi int // of the pictures; 0: pngDPI. Tests that are about something else draw small ones
@@ -92,7 +93,7 @@ func (o ReportOptions) check() error {
 	if o.Runs == "" || o.Out == "" {
 		return record.Fail(record.Usage, "a report needs the folder of the runs and a folder to write to")
 	}
-	for _, name := range o.Figures {
+	for _, name := range slices.Concat(o.Figures, o.Choice) {
 		if !slices.Contains(Names(), name) {
 			return record.Fail(record.Usage, "figure %.60q: there are %s", name, strings.Join(Names(), ", "))
 		}
@@ -150,11 +151,11 @@ type builder struct {
 func (b *builder) build(ctx context.Context) error {
 	names := b.options.Figures
 	if len(names) == 0 {
-		for _, k := range figureKinds() {
-			if b.set.has(k.about) {
-				names = append(names, k.name)
-			}
+		choice := b.options.Choice
+		if len(choice) == 0 {
+			choice = Names()
 		}
+		names = slices.DeleteFunc(slices.Clone(choice), func(name string) bool { return !b.set.has(subjectOf(name)) })
 	}
 	page := newPage(b.options, b.set)
 	for _, name := range names {

@@ -308,6 +308,9 @@ func TestReport_RefusesFoldersItWouldDestroy(t *testing.T) {
 			t.Errorf("%q: %v", out, err)
 		}
 	}
+	if _, err := Report(t.Context(), ReportOptions{Runs: runs, Out: filepath.Join(root, "r"), Choice: []string{"pie"}}); record.CodeOf(err) != record.Usage {
+		t.Errorf("a choice of figures that there are not: %v", err)
+	}
 	if _, err := Report(t.Context(), ReportOptions{Runs: runs, Out: filepath.Join(root, "r"), Figures: []string{"pie"}}); record.CodeOf(err) != record.Usage {
 		t.Errorf("an unknown figure: %v", err)
 	}

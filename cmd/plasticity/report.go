@@ -57,8 +57,8 @@ same folder is replaced.`,
 	return cmd
 }
 
-// fromGrid takes the claim and, unless figures were named, the figures from a grid file. Figures that a grid asks for and
-// this program does not draw yet are said and left out.
+// fromGrid takes the claim and the choice of figures from a grid file. Figures that a grid asks for and this program does not draw yet
+// are said and left out.
 func (a *app) fromGrid(o *plots.ReportOptions, file string) error {
 	if file == "" {
 		return nil
@@ -68,12 +68,9 @@ func (a *app) fromGrid(o *plots.ReportOptions, file string) error {
 		return err
 	}
 	o.Claim = g.Claim
-	if len(o.Figures) > 0 {
-		return nil
-	}
 	for _, name := range g.Figures {
 		if slices.Contains(plots.Names(), name) {
-			o.Figures = append(o.Figures, name)
+			o.Choice = append(o.Choice, name)
 			continue
 		}
 		a.say("warning: %s asks for the figure %s, which this version does not draw; it draws %s", file, name, strings.Join(plots.Names(), ", "))
