@@ -21,8 +21,9 @@ type matching struct {
 	relative float64            // rate over norm
 }
 
-// newMatching finds the rates that were tried; nil where there are no two of them, or no norms. The geometric mean over base models of the
-// matched rates is the fixed one, or as near to it as lets all of them lie between rates that were tried.
+// newMatching finds the rates that were tried; nil where there are no two of them, or no norms. Rate over norm is, of those that let every base
+// model's rate lie between rates that were tried, the one with the lowest mean response loss, as the fixed recipe is of the recipes; where there is
+// no such, the geometric mean of the matched rates is the fixed one.
 func (d *downstream) newMatching() *matching {
 	fixed := d.recipes[d.fixed]
 	m := &matching{norms: map[string]float64{}}
@@ -47,12 +48,33 @@ func (d *downstream) newMatching() *matching {
 	if len(m.rates) < 2 || len(m.norms) == 0 {
 		return nil
 	}
-	first, last := d.recipes[m.rates[0]].lr, d.recipes[m.rates[len(m.rates)-1]].lr
 	m.relative = fixed.lr / math.Exp(logs/float64(len(m.norms)))
+	first, last := d.recipes[m.rates[0]].lr, d.recipes[m.rates[len(m.rates)-1]].lr
 	if from, to := first/low, last/high; from <= to {
-		m.relative = math.Min(math.Max(m.relative, from), to)
+		m.relative = d.bestRelative(*m, from, to)
 	}
 	return m
+}
+
+// bestRelative is the rate over norm with the lowest mean response loss, of some between two; of equal ones the lowest.
+func (d *downstream) bestRelative(m matching, from, to float64) float64 {
+	const steps = 48
+	best, lowest := from, math.Inf(1)
+	for i := range steps + 1 {
+		m.relative = from * math.Pow(to/from, float64(i)/steps)
+		sum, n := 0.0, 0.0
+		for _, unit := range d.units() {
+			for _, t := range d.tasks {
+				if v, _, ok := d.matchedValue(&m, unit, t.key, measure{name: responseLoss}); ok {
+					sum, n = sum+v, n+1
+				}
+			}
+		}
+		if n > 0 && sum/n < lowest {
+			best, lowest = m.relative, sum/n
+		}
+	}
+	return best
 }
 
 // otherFields are those of a recipe besides its rate.
@@ -61,15 +83,15 @@ func otherFields(r recipe) []field {
 }
 
 // matchedValue is the value of a unit on a task at its matched rate; ok is false where no two rates around it have a result.
-func (d *downstream) matchedValue(unit, task string, m measure) (v float64, runs []*member, ok bool) {
-	norm, has := d.match.norms[unit]
+func (d *downstream) matchedValue(match *matching, unit, task string, m measure) (v float64, runs []*member, ok bool) {
+	norm, has := match.norms[unit]
 	if !has {
 		return math.NaN(), nil, false
 	}
 	const rounding = 1e-12 // the outermost model's rate is an outermost rate
-	rate := math.Log(d.match.relative * norm)
-	for i := 1; i < len(d.match.rates); i++ {
-		below, above := d.recipes[d.match.rates[i-1]], d.recipes[d.match.rates[i]]
+	rate := math.Log(match.relative * norm)
+	for i := 1; i < len(match.rates); i++ {
+		below, above := d.recipes[match.rates[i-1]], d.recipes[match.rates[i]]
 		low, high := math.Log(below.lr), math.Log(above.lr)
 		if rate < low-rounding || rate > high+rounding {
 			continue

@@ -19,8 +19,8 @@ func normed() []Record {
 	return records
 }
 
-// Rates of 3e-4 and 1e-3 were tried; of norms 40 and 20 the matched rates are c·40 and c·20. The fixed rate is 1e-3, so that c is as large as lets
-// the larger one be tried: 1e-3/40. Those of λ = 0.1 are then 1e-3, those of λ = 1 5e-4.
+// Rates of 3e-4 and 1e-3 were tried; of norms 40 and 20 the matched rates are c·40 and c·20. The larger the rate, the lower is the mean
+// loss, so that c is as large as lets the larger one be tried: 1e-3/40. Those of λ = 0.1 are then 1e-3, those of λ = 1 5e-4.
 func TestMatchedRate_ByHand(t *testing.T) {
 	t.Parallel()
 	s := NewSet(normed(), nil)
@@ -28,7 +28,7 @@ func TestMatchedRate_ByHand(t *testing.T) {
 	if d.match == nil || len(d.match.rates) != 2 {
 		t.Fatalf("%+v", d.match)
 	}
-	near(t, "rate over norm", d.match.relative, 1e-3/40, 1e-15)
+	near(t, "rate over norm", d.match.relative, 1e-3/40, 1e-12)
 	loss := measure{name: responseLoss}
 	average := d.results(-1, loss, matchedRate)
 	near(t, "at 0.1, as by the fixed rate", average.at(0.1).Mean, 2.1, 1e-9)
@@ -98,4 +98,25 @@ func TestForgettings_AtMatchedRates(t *testing.T) {
 	if len(matched) != 2 || len(ForgettingTable(s).Rows) != 2*2*3 {
 		t.Errorf("%d points, %d rows", len(matched), len(ForgettingTable(s).Rows))
 	}
+}
+
+// Where a middle ratio has the lowest mean loss, that is the one.
+func TestMatchedRate_OfTheLowestMeanLoss(t *testing.T) {
+	t.Parallel()
+	bases := small().records(1)
+	f := tuning()
+	f.tasks, f.rates, f.fresh, f.answers = f.tasks[:1], []float64{3e-4, 1e-3, 3e-3}, 0, false
+	records := append(slices.Clone(bases), f.of(bases)...)
+	for i := range records {
+		r := &records[i]
+		last := &r.Metrics[len(r.Metrics)-1]
+		last.ParamNorm = 30
+		if len(r.Info.Parents) > 0 { // losses of 1, 0.5 and 0.8 for every base model
+			loss := map[record.Float]record.Float{3e-4: 1, 1e-3: 0.5, 3e-3: 0.8}[r.Info.LearningRate]
+			last.ValLoss = &loss
+		}
+	}
+	d := NewSet(records, nil).down[0]
+	near(t, "rate", math.Log(30*d.match.relative/1e-3), 0, math.Log(10)/48)
+	near(t, "loss", d.results(-1, measure{name: responseLoss}, matchedRate).levels[0].Mean, 0.5, 0.02)
 }

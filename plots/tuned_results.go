@@ -262,7 +262,7 @@ func (d *downstream) value(unit string, tasks []taskKind, m measure, recipe int)
 // taskValue is a unit's result on a task.
 func (d *downstream) taskValue(unit, task string, m measure, recipe int) (best float64, from []*member, found bool) {
 	if recipe == matchedRate {
-		return d.matchedValue(unit, task, m)
+		return d.matchedValue(d.match, unit, task, m)
 	}
 	for i, r := range d.recipes {
 		if recipe != bestOfRecipes && i != recipe {

@@ -20,8 +20,8 @@ func tunedCaption(s *Set, drawn []*downstream, groups []tunedGroup, measures []m
 			"Best of the recipes: chosen by the value shown, on the same test set, so it flatters.")
 	}
 	if slices.ContainsFunc(drawn, func(d *downstream) bool { return d.match != nil }) {
-		parts = append(parts, "Matched rate: rate over the norm of the base's weights equal for all base models, its geometric mean the fixed rate where the rates tried "+
-			"allow; interpolated in log rate between those.")
+		parts = append(parts, "Matched rate: rate over the norm of the base's weights equal for all base models, the ratio with the lowest mean response loss; "+
+			"interpolated in log rate between the rates that were tried.")
 	}
 	parts = append(parts, measureWords(s, measures)...)
 	if slices.ContainsFunc(groups, func(g tunedGroup) bool { return g.axis.hasZero }) {
