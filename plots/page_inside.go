@@ -54,7 +54,7 @@ func (p *page) addInside(s *Set) {
 	p.addAnalysis("noise", "Rise of the loss under noise on the weights", NoiseTable(s))
 	p.addAnalysis("forgetting", "Response loss and forgetting per weight decay", ForgettingTable(s))
 	if s.has(aboutSignals) {
-		p.addAnalysis("signals", "Signals that rank base models by their results after fine-tuning", SignalTable(s))
+		p.addAnalysis("signals", "Signals of results after fine-tuning", SignalTable(s))
 	}
 	p.addAnalysis("imported", "Imported models", ImportedTable(s))
 }

@@ -22,7 +22,7 @@ for _ in {1..50}; do
   sleep 0.1
 done
 url=$(head -n 1 "$work/address")
-first=$(find "$runs" -maxdepth 2 -name run.json -printf '%h\n' | sort | head -n 1)
+first=$(find "$runs" -maxdepth 2 -name run.json -printf '%h\n' | sort | sed -n 1p)
 node tools/pages.mjs "$packages" "$chromium" "$work" "report=file://$PWD/$work/report/index.html" "serve-index=$url" \
   "serve-grid=${url}grid/$(basename "$runs")" "serve-run=${url}run/$(basename "$first")"
 echo "pictures: $work/*.png" >&2
