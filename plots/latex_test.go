@@ -58,7 +58,7 @@ func TestLaTeX_ColumnsMatchInEveryTable(t *testing.T) {
 		records[i].Info.DataSource, records[i].Info.Commit = text, text
 	}
 	tables := NewSet(records, nil).tables()
-	if len(tables) != 10 {
+	if len(tables) != 11 {
 		t.Fatalf("%d tables", len(tables))
 	}
 	special := regexp.MustCompile(`\\[\\&%$#_{}]|\\[a-z]+(\{[a-z0-9:, -]*\})?|\$-\$|[&%$#_^~\\]`)

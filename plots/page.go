@@ -45,6 +45,7 @@ type page struct {
 	TunedRuns  Table
 	MoreTuned  int
 
+	Claims   [][]Claim // a setting each
 	Signals  []SignalFinding
 	Inside   []pageFindings // what was found inside the models
 	Analyses []pageAnalysis // the tables of it
@@ -90,6 +91,7 @@ func newPage(o ReportOptions, s *Set) *page {
 	if extra := len(p.Runs.Rows) - maxTableRows; extra > 0 {
 		p.Runs.Rows, p.MoreRuns = p.Runs.Rows[:maxTableRows], extra
 	}
+	p.Claims = chunksOf(s.Claims(), func(c Claim) string { return c.Setting })
 	p.addTuned(s)
 	p.addInside(s)
 	p.addSamples(o, s)

@@ -40,6 +40,7 @@ type Result struct {
 	Runs     int       `json:"runs"`     // of base models
 	Counted  int       `json:"counted"`  // finished, with a finite validation loss
 	Findings []Finding `json:"findings"`
+	Claims   []Claim   `json:"claims"` // what the findings amount to
 
 	Tuned        int            `json:"tuned"` // fine-tuned runs
 	TunedCounted int            `json:"tuned_counted"`
@@ -186,7 +187,7 @@ func (b *builder) build(ctx context.Context) error {
 
 // tables are those of what the set has.
 func (s *Set) tables() []Table {
-	out := []Table{LossTable(s), RunTable(s)}
+	out := []Table{ClaimTable(s), LossTable(s), RunTable(s)}
 	for _, k := range []struct {
 		about subject
 		of    func(*Set) Table
@@ -242,7 +243,7 @@ func (b *builder) summarize(page *page) error {
 	b.result = Result{
 		Page: "index.html", Headline: page.Headline, Runs: all, Counted: counted,
 		Findings: b.set.Findings(), Problems: b.set.Problems(), Downstream: page.Downstream, Tradeoffs: page.Tradeoffs,
-		Probes: b.set.Probes(), Ranks: b.set.Ranks(), Gaps: b.set.Gaps(), Laws: b.set.Laws(),
+		Claims: b.set.Claims(), Probes: b.set.Probes(), Ranks: b.set.Ranks(), Gaps: b.set.Gaps(), Laws: b.set.Laws(),
 		Noise: b.set.Noises(), Forgetting: b.set.Forgettings(), Signals: page.Signals,
 	}
 	b.result.Tuned, b.result.TunedCounted = b.set.Tuned()
