@@ -232,6 +232,7 @@ func TestSignals_ByHand(t *testing.T) {
 			{Step: 900, ParamNorm: 5, ValLoss: &final},
 		}
 	}
+	withNoise(records[:4])
 	all := NewSet(records, nil).signalsOf()
 	if len(all) != 1 {
 		t.Fatalf("%d settings", len(all))

@@ -322,17 +322,28 @@ func resultsBelow(run *record.Run, dir, prefix, file string, most int64) iter.Se
 	}
 }
 
-// openResult decodes what an analysis wrote of a run and returns the step of the checkpoint that it measured. what names the result in errors, command
-// is the one that writes it, about tells the schema of the document, the one that is read, and the model.
-func openResult(text []byte, document any, id, what, command string, about func() (schema, wanted int, model string)) (step int64, err error) {
-	if err := json.Unmarshal(text, document); err != nil {
+// resultSchema is that of the results of gap, probes, noise and forgetting, as far as this version reads them.
+const resultSchema = 1
+
+// resultHeader is what every one of those begins with.
+type resultHeader struct {
+	Schema   int `json:"schema"`
+	Settings struct {
+		Model string `json:"model"`
+	} `json:"settings"`
+}
+
+// openResult decodes what an analysis wrote of the run with the id, and returns the step of the checkpoint that it measured. what names the
+// result in errors, command is the one that writes it.
+func openResult(text []byte, document any, id, what, command string) (step int64, err error) {
+	var header resultHeader
+	if json.Unmarshal(text, &header) != nil || json.Unmarshal(text, document) != nil {
 		return 0, fmt.Errorf("is not the %s of a model: remove it and measure again (%s)", what, command)
 	}
-	schema, wanted, model := about()
-	if schema != wanted {
-		return 0, fmt.Errorf("has schema %d, this version reads %d", schema, wanted)
+	if header.Schema != resultSchema {
+		return 0, fmt.Errorf("has schema %d, this version reads %d", header.Schema, resultSchema)
 	}
-	return measuredStep(model, id, command)
+	return measuredStep(header.Settings.Model, id, command)
 }
 
 // measuredStep is the step of the checkpoint that a result names as its model, "id@step", which is of the run with the id.

@@ -58,28 +58,26 @@ func (d *downstream) claims(add func(claim string, held Verdict, numbers string)
 		d.claim(add, larger+", also at rates in proportion to weight norms", matchedRate)
 	}
 	if t := newForgottenTrade(d); len(t.points) > 0 {
-		add("models of larger weight decay forget more in fine-tuning", t.change.verdict(t.words().direction), t.change.numbers(t.words()))
+		t.change.claim(add, "models of larger weight decay forget more in fine-tuning", t.words())
 	}
 }
 
 // claim compares the best decay by a way to choose recipes with the loss-optimal one.
 func (d *downstream) claim(add func(claim string, held Verdict, numbers string), text string, recipe int) {
-	r := d.results(-1, measure{name: responseLoss}, recipe)
-	lowest, at := d.lossOptimal(), r.best()
-	if lowest == nil || r.measured() < 2 {
+	b := d.bestBy(recipe)
+	if b.best == nil || b.lowest == nil {
 		return
 	}
-	best, than := &r.levels[at], r.at(lowest.decay)
-	numbers := fmt.Sprintf("best λ = %s, loss-optimal λ = %s", lambda(best.decay), lambda(lowest.decay))
+	numbers := fmt.Sprintf("best λ = %s, loss-optimal λ = %s", lambda(b.best.decay), lambda(b.lowest.decay))
+	held := b.comparison.Verdict
 	switch {
-	case than == nil:
-		return
-	case best.decay <= lowest.decay:
+	case b.best.decay == b.lowest.decay:
 		add(text, No, numbers)
-	default:
-		c, diff := compare(r.measure, best, than, lowest.decay)
-		add(text, c.Verdict, numbers+": "+bracketed(diff))
+		return
+	case b.best.decay < b.lowest.decay && held == Yes:
+		held = No // a smaller one is better
 	}
+	add(text, held, numbers+": "+bracketed(b.difference))
 }
 
 // insideClaims are those about what is inside base models; of several groups of a setting those of the first, with the most runs.
@@ -87,28 +85,29 @@ func (s *setting) insideClaims(add func(claim string, held Verdict, numbers stri
 	for _, task := range chunksOf(probeAnalysis().groupsOf(s), func(g *group[Probes]) string { return g.family }) {
 		g := &probeGroup{task[0]}
 		row := g.summaryRows()[0]
-		t := newTrend(g.levels(row.accuracy))
-		add("probes of "+g.family+" read models of larger weight decay better", t.verdict(1), t.numbers(g.words(row)))
+		newTrend(g.levels(row.accuracy)).claim(add, "probes of "+g.family+" read models of larger weight decay better", g.words(row))
 	}
 	if groups := rankAnalysis().groupsOf(s); len(groups) > 0 {
 		g := &rankGroup{groups[0]}
 		for product, name := range products() {
-			t := newTrend(g.levels(product, meanOfLayers))
-			add("the pseudo-rank of "+name+" falls with weight decay", t.verdict(-1), t.numbers(g.words(product)))
+			newTrend(g.levels(product, meanOfLayers)).claim(add, "the pseudo-rank of "+name+" falls with weight decay", g.words(product))
 		}
 	}
 	if groups := gapAnalysis().groupsOf(s); len(groups) > 0 {
 		g := &gapGroup{groups[0]}
 		for _, heldOut := range g.texts() {
-			t := newTrend(g.gaps(heldOut))
-			add("the train-validation gap falls with weight decay ("+heldOut+")", t.verdict(-1), t.numbers(gapWords(heldOut)))
+			newTrend(g.gaps(heldOut)).claim(add, "the train-validation gap falls with weight decay ("+heldOut+")", gapWords(heldOut))
 		}
 	}
 	if groups := noiseAnalysis().groupsOf(s); len(groups) > 0 {
 		g := &noiseGroup{groups[0]}
-		t := newTrend(g.rises(g.main()))
-		add("models of larger weight decay are less sensitive to noise on their weights", t.verdict(-1), t.numbers(g.words(g.main())))
+		newTrend(g.rises(g.main())).claim(add, "models of larger weight decay are less sensitive to noise on their weights", g.words(g.main()))
 	}
+}
+
+// claim adds that a quantity goes in the direction of its words.
+func (t trend) claim(add func(claim string, held Verdict, numbers string), text string, w trendWords) {
+	add(text, t.verdict(w.direction), t.numbers(w))
 }
 
 // numbers are the two ends of a trend and their difference.

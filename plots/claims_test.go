@@ -72,3 +72,24 @@ func TestReport_ClaimsAtTheTop(t *testing.T) {
 		t.Errorf("claims of one decay: %+v", got)
 	}
 }
+
+// Where a smaller decay than the loss-optimal one is best, the claim does not hold if the two are told apart, and is open if they are not.
+func TestClaims_OfASmallerDecay(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		at01 []float64 // response losses at λ = 0.1; those at 1, which has the lower loss, are 1, 1.1 and 1.2
+		want Verdict
+	}{{[]float64{0.8, 0.9, 1.0}, No}, {[]float64{0.9, 1.2, 1.1}, Undecidable}} {
+		m, f := small(), tuning()
+		m.losses = []fakeLevel{{0.1, 2.6}, {1, 2.5}}
+		records := m.records(3)
+		for i, b := range records[:6] {
+			loss := append(c.at01, 1, 1.1, 1.2)[i]
+			records = append(records, f.record(&b, b.Info, b.Info.Seed, "a", 1e-3, loss, true))
+		}
+		claims := NewSet(records, nil).Claims()
+		if len(claims) != 2 || claims[1].Held != c.want || !strings.Contains(claims[1].Numbers, "best λ = 0.1, loss-optimal λ = 1: −0.") {
+			t.Errorf("%v: %+v", c.at01, claims)
+		}
+	}
+}

@@ -48,6 +48,20 @@ func newDecayPanel(head string, main []level) decayPanel {
 	return p
 }
 
+// quantityPanel is a panel of a quantity with the loss-optimal decay of its setting marked. Its axis has all means and seeds, the values that are shown
+// besides them, and of intervals, whose further ends are given, only so much that the means can still be told apart.
+func quantityPanel(head string, levels []level, base *setting, shown, ends []float64) decayPanel {
+	p := newDecayPanel(head, levels)
+	p.markLowest(base)
+	p.curves = []decayCurve{{levels: levels, colour: inked}}
+	means, seeds, own := spreadOf(levels, 1)
+	if len(means) > 0 {
+		means = append(means, shown...)
+	}
+	p.low, p.high, _ = fitLosses(means, append(slices.Clone(means), seeds...), append(own, ends...), math.Inf(1))
+	return p
+}
+
 // markLowest draws the loss-optimal decay of a setting, and has its label come first.
 func (d *decayPanel) markLowest(base *setting) {
 	if l := base.lossOptimal(); l != nil {
@@ -180,6 +194,14 @@ func percentages(levels []level) []level {
 		out[i] = l
 	}
 	return out
+}
+
+// withoutCrosses are levels whose crosses are drawn or said elsewhere; it changes them.
+func withoutCrosses(levels []level) []level {
+	for i := range levels {
+		levels[i].faulty = nil
+	}
+	return levels
 }
 
 // bare are levels without their seeds and crosses, for curves beside the one that has them.

@@ -97,7 +97,7 @@ func noiseJSON(n *Noise, id string) map[string]any {
 	}
 	s := n.Settings
 	d := map[string]any{
-		"schema": noiseSchema, "nats_per_token": n.Loss, "levels": levels, "rise": NoiseRise, "sigma_at_rise": n.Enough,
+		"schema": resultSchema, "nats_per_token": n.Loss, "levels": levels, "rise": NoiseRise, "sigma_at_rise": n.Enough,
 		"settings": map[string]any{
 			"model": fmt.Sprintf("%s@%d", id, n.Step), "text_digest": s.TextDigest, "context": s.Context, "tokens": s.Tokens, "seed": s.Seed,
 			"sigmas": s.Sigmas, "draws": s.Draws,
@@ -113,7 +113,7 @@ func noiseJSON(n *Noise, id string) map[string]any {
 func forgettingJSON(f *Forgetting, info record.Info) map[string]any {
 	s := f.Settings
 	return map[string]any{
-		"schema": forgettingSchema, "base_nats_per_token": f.Base, "tuned_nats_per_token": f.Tuned, "forgetting_nats_per_token": f.Value(),
+		"schema": resultSchema, "base_nats_per_token": f.Base, "tuned_nats_per_token": f.Tuned, "forgetting_nats_per_token": f.Value(),
 		"settings": map[string]any{
 			"base": info.Parents[0] + "@1623", "model": fmt.Sprintf("%s@%d", info.ID, f.Step), "text_digest": s.TextDigest, "context": s.Context,
 			"tokens": s.Tokens, "seed": s.Seed,

@@ -103,7 +103,7 @@ func probesJSON(p Probes, id string) map[string]any {
 		labels[i] = fmt.Sprint("label ", i)
 	}
 	return map[string]any{
-		"schema": probesSchema, "synthetic": p.Synthetic, "labels": labels, "train_texts": p.Train, "val_texts": p.Val, "test_texts": p.Test,
+		"schema": resultSchema, "synthetic": p.Synthetic, "labels": labels, "train_texts": p.Train, "val_texts": p.Val, "test_texts": p.Test,
 		"settings": map[string]any{
 			"model": fmt.Sprintf("%s@%d", id, p.Step), "task": s.Task, "text_digest": s.TextDigest, "pool": s.Pool, "layers": s.Layers, "context": s.Context,
 			"c_grid": s.Grid, "seed": s.Seed,
@@ -124,7 +124,7 @@ func gapJSON(g *Gap, id string) map[string]any {
 	}
 	s := g.Settings
 	return map[string]any{
-		"schema": gapSchema, "passes": record.Float(g.Passes), "comparisons": comparisons,
+		"schema": resultSchema, "passes": record.Float(g.Passes), "comparisons": comparisons,
 		"settings": map[string]any{
 			"model": fmt.Sprintf("%s@%d", id, g.Step), "train_digest": s.TrainDigest, "held_out_digest": s.HeldOutDigest, "context": s.Context,
 			"tokens": s.Tokens, "seed": s.Seed, "samples": 100,

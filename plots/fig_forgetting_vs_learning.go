@@ -3,7 +3,6 @@ package plots
 import (
 	"fmt"
 	"image/color"
-	"math"
 	"slices"
 	"strings"
 
@@ -71,17 +70,12 @@ func (t *forgottenTrade) intervals(p *pen, f frame, r pointRange, i int, c color
 
 // panel is forgetting against weight decay.
 func (t *forgottenTrade) panel() decayPanel {
-	p := newDecayPanel("forgetting (nats per token)", t.y)
-	p.markLowest(t.d.base)
-	if t.matched != nil {
-		p.curves = append(p.curves, decayCurve{levels: bare(t.matched), colour: func(p *pen) color.NRGBA { return p.of(2) }, thin: true})
-	}
-	p.curves = append(p.curves, decayCurve{levels: t.y, colour: inked})
-	p.guides = []guide{{at: 0}}
-	means, seeds, ends := spreadOf(t.y, 1)
 	others, _, _ := spreadOf(t.matched, 1)
-	means = append(means, others...)
-	p.low, p.high, _ = fitLosses(means, append(slices.Clone(means), seeds...), ends, math.Inf(1))
+	p := quantityPanel("forgetting (nats per token)", t.y, t.d.base, others, nil)
+	if t.matched != nil { // below the means
+		p.curves = slices.Insert(p.curves, 0, decayCurve{levels: bare(t.matched), colour: func(p *pen) color.NRGBA { return p.of(2) }, thin: true})
+	}
+	p.guides = []guide{{at: 0}}
 	return p
 }
 

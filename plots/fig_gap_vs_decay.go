@@ -2,7 +2,6 @@ package plots
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -53,21 +52,15 @@ func (g *gapGroup) panel(heldOut string) decayPanel {
 	if heldOut == GapUnread {
 		head = "unread − read, paired by document (nats)"
 	}
-	p := newDecayPanel(head, levels)
-	p.markLowest(g.base)
-	p.curves = []decayCurve{{levels: levels, colour: inked}}
-	p.guides = []guide{{at: 0}}
-	means, seeds, ends := spreadOf(levels, 1)
+	var bars []bar
+	var ends []float64
 	for i := range levels {
 		if c := g.overDocuments(&levels[i], heldOut); c != nil {
-			p.bars = append(p.bars, bar{levels[i].decay, c.Low, c.High})
-			ends = append(ends, c.Low, c.High)
+			bars, ends = append(bars, bar{levels[i].decay, c.Low, c.High}), append(ends, c.Low, c.High)
 		}
 	}
-	if len(means) > 0 {
-		means = append(means, 0)
-	}
-	p.low, p.high, _ = fitLosses(means, append(slices.Clone(means), seeds...), ends, math.Inf(1))
+	p := quantityPanel(head, levels, g.base, []float64{0}, ends)
+	p.bars, p.guides = bars, []guide{{at: 0}}
 	return p
 }
 

@@ -2,7 +2,6 @@ package plots
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 )
@@ -42,29 +41,17 @@ func NoiseVsDecay(s *Set) Figure {
 	return f
 }
 
-// panels are the rises at the chosen sizes, and the size that is enough where some model has one.
+// panels, with zero on their axes, are the rises at the chosen sizes, and the size that is enough where some model has one.
 func (g *noiseGroup) panels() []decayPanel {
 	var out []decayPanel
 	for _, at := range g.chosen() {
-		out = append(out, g.panel("rise of the loss at σ = "+number(g.sigmas()[at])+" (nats per token)", g.rises(at)))
+		head := "rise of the loss at σ = " + number(g.sigmas()[at]) + " (nats per token)"
+		out = append(out, quantityPanel(head, g.rises(at), g.base, []float64{0}, nil))
 	}
 	if enough := g.enough(); measuredLevels(enough) > 0 {
-		out = append(out, g.panel(fmt.Sprintf("σ at which the loss has risen by %v nats", NoiseRise), enough))
+		out = append(out, quantityPanel(fmt.Sprintf("σ at which the loss has risen by %v nats", NoiseRise), enough, g.base, []float64{0}, nil))
 	}
 	return out
-}
-
-// panel draws levels with zero on the axis.
-func (g *noiseGroup) panel(head string, levels []level) decayPanel {
-	p := newDecayPanel(head, levels)
-	p.markLowest(g.base)
-	p.curves = []decayCurve{{levels: levels, colour: inked}}
-	means, seeds, ends := spreadOf(levels, 1)
-	if len(means) > 0 {
-		means = append(means, 0)
-	}
-	p.low, p.high, _ = fitLosses(means, append(slices.Clone(means), seeds...), ends, math.Inf(1))
-	return p
 }
 
 // noiseLegend explains the marks.

@@ -45,7 +45,7 @@ func SignalsVsResults(s *Set) Figure {
 	}
 	f.Alt = strings.Join(parts, " ")
 	f.sheet = blockSheet{
-		blocks: blocks, legend: signalLegend(drawn), labels: signalNames, none: "There are no fine-tuned runs of three base models or more in this set.",
+		blocks: blocks, legend: signalLegend(drawn), labels: signalNames, none: "There are no three base models that were fine-tuned and looked into.",
 		foot: footer{summary: summary, caption: f.Caption, notes: f.Notes},
 	}.sheet()
 	return f

@@ -68,7 +68,7 @@ func (s *Set) has(about subject) bool {
 	case aboutForgetting:
 		return slices.ContainsFunc(s.down, (*downstream).forgets)
 	case aboutSignals:
-		return s.has(aboutTuned) && s.measuredInside()
+		return len(s.signalsOf()) > 0
 	case aboutLaws:
 		return len(s.families()) > 0
 	case aboutImports:
@@ -76,11 +76,6 @@ func (s *Set) has(about subject) bool {
 	case aboutRuns:
 	}
 	return len(s.members)+len(s.tuned) > 0 || len(s.imports) == 0 // an empty set has figures that say so
-}
-
-// measuredInside tells whether some base model was looked into.
-func (s *Set) measuredInside() bool {
-	return slices.ContainsFunc([]subject{aboutProbes, aboutRanks, aboutGaps, aboutNoise}, s.has)
 }
 
 // figureKind is a figure that can be drawn by name.

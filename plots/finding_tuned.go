@@ -225,21 +225,16 @@ func (d *downstream) otherRates(r *results, f *TunedFinding) string {
 	}
 	var parts []string
 	say := func(recipe int, how string) record.Float {
-		other := d.results(-1, r.measure, recipe)
-		at := other.best()
-		if at < 0 || other.measured() < 2 {
+		b := d.bestBy(recipe)
+		if b.best == nil {
 			return record.Float(math.NaN())
 		}
-		best := &other.levels[at]
-		text := fmt.Sprintf("%s λ = %s is best, %s", how, lambda(best.decay), other.valueInWords(best))
-		if lowest := d.lossOptimal(); lowest != nil && lowest.decay != best.decay {
-			if than := other.at(lowest.decay); than != nil {
-				c, diff := compare(r.measure, best, than, lowest.decay)
-				text += fmt.Sprintf("; against the loss-optimal λ = %s: %s, %s", lambda(lowest.decay), r.difference(diff), verdict(c))
-			}
+		text := fmt.Sprintf("%s λ = %s is best, %s", how, lambda(b.best.decay), r.valueInWords(b.best))
+		if b.lowest != nil && b.lowest.decay != b.best.decay {
+			text += fmt.Sprintf("; against the loss-optimal λ = %s: %s, %s", lambda(b.lowest.decay), r.difference(b.difference), verdict(b.comparison))
 		}
 		parts = append(parts, text+".")
-		return record.Float(best.decay)
+		return record.Float(b.best.decay)
 	}
 	if len(d.recipes) > 1 {
 		f.BestOfRecipes = say(bestOfRecipes, "By the best recipe for each base model and task, chosen on the test set,")
@@ -248,6 +243,29 @@ func (d *downstream) otherRates(r *results, f *TunedFinding) string {
 		f.Matched = say(matchedRate, "At rates in proportion to each base model's weight norm, interpolated,")
 	}
 	return strings.Join(parts, " ")
+}
+
+// bestBy is the best decay by a way to choose recipes, for the average response loss, beside the loss-optimal one.
+type bestBy struct {
+	best, lowest *level // nil where fewer than two decays were measured, and where the loss-optimal one has no result
+	comparison   Comparison
+	difference   estimate // the best less the loss-optimal, paired by seed
+}
+
+// bestBy finds it.
+func (d *downstream) bestBy(recipe int) bestBy {
+	r := d.results(-1, measure{name: responseLoss}, recipe)
+	if r.measured() < 2 {
+		return bestBy{}
+	}
+	b := bestBy{best: &r.levels[r.best()]}
+	if lowest := d.lossOptimal(); lowest != nil {
+		b.lowest = r.at(lowest.decay)
+	}
+	if b.lowest != nil {
+		b.comparison, b.difference = compare(r.measure, b.best, b.lowest, b.lowest.decay)
+	}
+	return b
 }
 
 // againstFresh says whether pretraining helps. It asks it of the loss-optimal decay, which was not picked by these results.

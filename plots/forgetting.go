@@ -12,7 +12,6 @@ import (
 const (
 	forgettingDir      = "forgetting"
 	forgettingFile     = "forgetting.json"
-	forgettingSchema   = 1
 	maxForgettingBytes = 1 << 20
 	forgettingCommand  = "plasticity analyze forgetting"
 )
@@ -39,10 +38,8 @@ func (f Forgetting) Value() float64 { return f.Tuned - f.Base }
 
 // forgettingDocument is forgetting.json as far as it is read.
 type forgettingDocument struct {
-	Schema   int `json:"schema"`
 	Settings struct {
-		Base  string `json:"base"`
-		Model string `json:"model"`
+		Base string `json:"base"`
 		ForgettingSettings
 	} `json:"settings"`
 	Base       *record.Float `json:"base_nats_per_token"`
@@ -61,8 +58,7 @@ func readForgetting(run *record.Run) (*Forgetting, []record.Problem) {
 // parseForgetting decodes forgetting.json of a run.
 func parseForgetting(text []byte, info record.Info) (*Forgetting, error) {
 	var d forgettingDocument
-	about := func() (int, int, string) { return d.Schema, forgettingSchema, d.Settings.Model }
-	step, err := openResult(text, &d, info.ID, "forgetting", forgettingCommand, about)
+	step, err := openResult(text, &d, info.ID, "forgetting", forgettingCommand)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func newForgottenTrade(d *downstream) *forgottenTrade {
 	t.change, t.rank = newTrend(t.y), t.spearman()
 	if d.match != nil {
 		if r := d.resultsOver(t.tasks, forgettingMeasure(), matchedRate); r.measured() > 1 {
-			t.matched, t.matchedChange = bareOfFaults(r.levels), newTrend(r.levels)
+			t.matched, t.matchedChange = withoutCrosses(r.levels), newTrend(r.levels)
 		}
 	}
 	return t

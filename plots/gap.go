@@ -11,7 +11,6 @@ import (
 const (
 	gapDir      = "gap"
 	gapFile     = "gap.json"
-	gapSchema   = 1
 	maxGapBytes = 4 << 20
 	gapAllRead  = -1 // samples of a model that does not know what it read
 	gapCommand  = "plasticity analyze gap"
@@ -65,10 +64,8 @@ func (g *Gap) with(heldOut string) *GapComparison {
 
 // gapDocument is gap.json as far as it is read.
 type gapDocument struct {
-	Schema   int `json:"schema"`
 	Settings struct {
-		Model   string `json:"model"`
-		Samples int64  `json:"samples"`
+		Samples int64 `json:"samples"`
 		GapSettings
 	} `json:"settings"`
 	Passes      record.Float `json:"passes"`
@@ -94,7 +91,7 @@ func readGap(run *record.Run) (*Gap, []record.Problem) {
 // parseGap decodes gap.json of the run with the id.
 func parseGap(text []byte, id string) (*Gap, error) {
 	var d gapDocument
-	step, err := openResult(text, &d, id, "gap", gapCommand, func() (int, int, string) { return d.Schema, gapSchema, d.Settings.Model })
+	step, err := openResult(text, &d, id, "gap", gapCommand)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 const (
 	noiseDir      = "noise"
 	noiseFile     = "noise.json"
-	noiseSchema   = 1
 	maxNoiseBytes = 4 << 20
 	maxSigmas     = 256
 	noiseCommand  = "plasticity analyze noise"
@@ -41,13 +40,9 @@ type Noise struct {
 
 // noiseDocument is noise.json as far as it is read.
 type noiseDocument struct {
-	Schema   int `json:"schema"`
-	Settings struct {
-		Model string `json:"model"`
-		NoiseSettings
-	} `json:"settings"`
-	Loss   *record.Float `json:"nats_per_token"`
-	Levels []struct {
+	Settings NoiseSettings `json:"settings"`
+	Loss     *record.Float `json:"nats_per_token"`
+	Levels   []struct {
 		Sigma record.Float  `json:"sigma"`
 		Loss  *record.Float `json:"nats_per_token"`
 		Rise  *record.Float `json:"rise"`
@@ -66,7 +61,7 @@ func readNoise(run *record.Run) (*Noise, []record.Problem) {
 // parseNoise decodes noise.json of the run with the id.
 func parseNoise(text []byte, id string) (*Noise, error) {
 	var d noiseDocument
-	step, err := openResult(text, &d, id, "noise", noiseCommand, func() (int, int, string) { return d.Schema, noiseSchema, d.Settings.Model })
+	step, err := openResult(text, &d, id, "noise", noiseCommand)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +73,7 @@ func parseNoise(text []byte, id string) (*Noise, error) {
 	case math.Abs(float64(d.Wanted)-NoiseRise) > 1e-9:
 		return nil, fmt.Errorf("tells the size at a rise of %v, this version reads %v", d.Wanted, NoiseRise)
 	}
-	out := &Noise{Settings: d.Settings.NoiseSettings, Step: step, Enough: math.NaN()}
+	out := &Noise{Settings: d.Settings, Step: step, Enough: math.NaN()}
 	return out, d.rises(out)
 }
 

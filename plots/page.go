@@ -45,8 +45,7 @@ type page struct {
 	TunedRuns  Table
 	MoreTuned  int
 
-	Claims   [][]Claim // a setting each
-	Signals  []SignalFinding
+	Claims   [][]Claim      // a setting each
 	Inside   []pageFindings // what was found inside the models
 	Analyses []pageAnalysis // the tables of it
 

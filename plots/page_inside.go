@@ -39,11 +39,7 @@ func (p *page) addInside(s *Set) {
 	for _, f := range s.Forgettings() {
 		p.addFinding("Forgetting in fine-tuning: "+f.Setting, f.Text)
 	}
-	p.Signals = []SignalFinding{}
-	if s.has(aboutSignals) {
-		p.Signals = s.Signals()
-	}
-	for _, f := range p.Signals {
+	for _, f := range s.Signals() {
 		p.addFinding("Signals of results after fine-tuning: "+f.Setting, f.Text)
 	}
 	p.addAnalysis("probes", "Accuracy of linear probes per weight decay and layer", ProbeTable(s))
@@ -53,9 +49,7 @@ func (p *page) addInside(s *Set) {
 	p.addAnalysis("gaps", "Train-validation gap per weight decay", GapTable(s))
 	p.addAnalysis("noise", "Rise of the loss under noise on the weights", NoiseTable(s))
 	p.addAnalysis("forgetting", "Response loss and forgetting per weight decay", ForgettingTable(s))
-	if s.has(aboutSignals) {
-		p.addAnalysis("signals", "Signals of results after fine-tuning", SignalTable(s))
-	}
+	p.addAnalysis("signals", "Signals of results after fine-tuning", SignalTable(s))
 	p.addAnalysis("imported", "Imported models", ImportedTable(s))
 }
 

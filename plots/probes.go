@@ -12,7 +12,6 @@ import (
 const (
 	probesFolder  = "probes-" // and the task
 	probesFile    = "probes.json"
-	probesSchema  = 1
 	maxProbeBytes = 4 << 20
 	maxProbes     = 32 // results of a run
 	maxProbed     = 4096
@@ -73,16 +72,12 @@ func (p *Probes) over(of func(LayerProbe) float64) float64 {
 
 // probesDocument is probes.json as far as it is read.
 type probesDocument struct {
-	Schema   int `json:"schema"`
-	Settings struct {
-		Model string `json:"model"`
-		ProbeSettings
-	} `json:"settings"`
-	Synthetic bool     `json:"synthetic"`
-	Labels    []string `json:"labels"`
-	Train     int      `json:"train_texts"`
-	Val       int      `json:"val_texts"`
-	Test      int      `json:"test_texts"`
+	Settings  ProbeSettings `json:"settings"`
+	Synthetic bool          `json:"synthetic"`
+	Labels    []string      `json:"labels"`
+	Train     int           `json:"train_texts"`
+	Val       int           `json:"val_texts"`
+	Test      int           `json:"test_texts"`
 	Summary   struct {
 		Majority record.Float `json:"majority"`
 		Best     *int         `json:"best_layer"`
@@ -140,12 +135,12 @@ func readProbes(run *record.Run) ([]Probes, []record.Problem) {
 // parseProbes decodes probes.json of the run with the id.
 func parseProbes(text []byte, id string) (*Probes, error) {
 	var d probesDocument
-	step, err := openResult(text, &d, id, "probes", probesCommand, func() (int, int, string) { return d.Schema, probesSchema, d.Settings.Model })
+	step, err := openResult(text, &d, id, "probes", probesCommand)
 	if err != nil {
 		return nil, err
 	}
 	out := &Probes{
-		Settings: d.Settings.ProbeSettings, Step: step, Synthetic: d.Synthetic, Labels: len(d.Labels), Train: d.Train, Val: d.Val, Test: d.Test,
+		Settings: d.Settings, Step: step, Synthetic: d.Synthetic, Labels: len(d.Labels), Train: d.Train, Val: d.Val, Test: d.Test,
 		Majority: float64(d.Summary.Majority), Best: -1,
 	}
 	switch {

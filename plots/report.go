@@ -244,7 +244,7 @@ func (b *builder) summarize(page *page) error {
 		Page: "index.html", Headline: page.Headline, Runs: all, Counted: counted,
 		Findings: b.set.Findings(), Problems: b.set.Problems(), Downstream: page.Downstream, Tradeoffs: page.Tradeoffs,
 		Claims: b.set.Claims(), Probes: b.set.Probes(), Ranks: b.set.Ranks(), Gaps: b.set.Gaps(), Laws: b.set.Laws(),
-		Noise: b.set.Noises(), Forgetting: b.set.Forgettings(), Signals: page.Signals,
+		Noise: b.set.Noises(), Forgetting: b.set.Forgettings(), Signals: b.set.Signals(),
 	}
 	b.result.Tuned, b.result.TunedCounted = b.set.Tuned()
 	for name := range b.files {

@@ -65,33 +65,42 @@ type signalRanks struct {
 	ranks []signalRank
 }
 
-// signalsOf ranks the base models of every setting that was fine-tuned.
+// signalsOf ranks the base models of every setting that was fine-tuned. Unless some model was looked into there are none: loss and norm alone are
+// what Figure 3 is about.
 func (s *Set) signalsOf() []*signalRanks {
+	if !slices.ContainsFunc([]subject{aboutProbes, aboutRanks, aboutGaps, aboutNoise}, s.has) {
+		return nil
+	}
 	var out []*signalRanks
 	for _, d := range s.down {
-		m := measure{name: responseLoss}
-		after := d.averageOf(d.tasksWith(m), m, d.fixed)
-		r := &signalRanks{d: d}
-		for _, one := range signals(d.base) {
-			rank := signalRank{name: one.name}
-			for when, of := range one.of {
-				if of == nil {
-					continue
-				}
-				if both := d.paired(of, after); len(both.points) >= 3 {
-					rank.ranks[when] = &rankedBy{both, both.spearman()}
-				}
-			}
-			if rank.ranks[early] != nil || rank.ranks[late] != nil {
-				r.ranks = append(r.ranks, rank)
-			}
-		}
-		slices.SortStableFunc(r.ranks, func(a, b signalRank) int { return cmp.Compare(b.strength(), a.strength()) })
-		if len(r.ranks) > 0 {
+		if r := newSignalRanks(d); len(r.ranks) > 0 {
 			out = append(out, r)
 		}
 	}
 	return out
+}
+
+// newSignalRanks ranks the base models of a setting.
+func newSignalRanks(d *downstream) *signalRanks {
+	m := measure{name: responseLoss}
+	after := d.averageOf(d.tasksWith(m), m, d.fixed)
+	r := &signalRanks{d: d}
+	for _, one := range signals(d.base) {
+		rank := signalRank{name: one.name}
+		for when, of := range one.of {
+			if of == nil {
+				continue
+			}
+			if both := d.paired(of, after); len(both.points) >= 3 {
+				rank.ranks[when] = &rankedBy{both, both.spearman()}
+			}
+		}
+		if rank.ranks[early] != nil || rank.ranks[late] != nil {
+			r.ranks = append(r.ranks, rank)
+		}
+	}
+	slices.SortStableFunc(r.ranks, func(a, b signalRank) int { return cmp.Compare(b.strength(), a.strength()) })
+	return r
 }
 
 // signals are those that base models of a setting may have, in a fixed order.

@@ -53,10 +53,10 @@ func gapPoints(drawn []*gapGroup) Table {
 	for _, g := range drawn {
 		for i, heldOut := range g.texts() {
 			levels := g.gaps(heldOut)
+			if i > 0 {
+				levels = withoutCrosses(levels) // said once
+			}
 			for at := range levels {
-				if i > 0 {
-					levels[at].faulty = nil // said once
-				}
 				t.Rows = append(t.Rows, g.points(heldOut, &levels[at])...)
 			}
 		}

@@ -55,19 +55,11 @@ func noisePoints(drawn []*noiseGroup) Table {
 		for at, sigma := range g.sigmas() {
 			levels := g.rises(at)
 			if at > 0 {
-				levels = bareOfFaults(levels) // said once
+				levels = withoutCrosses(levels) // said once
 			}
 			add("rise", sigma, levels)
 		}
-		add(fmt.Sprintf("sigma at a rise of %v", NoiseRise), math.NaN(), bareOfFaults(g.enough()))
+		add(fmt.Sprintf("sigma at a rise of %v", NoiseRise), math.NaN(), withoutCrosses(g.enough()))
 	}
 	return t
-}
-
-// bareOfFaults are levels without their crosses.
-func bareOfFaults(levels []level) []level {
-	for i := range levels {
-		levels[i].faulty = nil
-	}
-	return levels
 }

@@ -53,11 +53,12 @@ func rankPoints(drawn []*rankGroup) Table {
 	for _, g := range drawn {
 		for product := range productCount {
 			for i, layer := range g.rows() {
-				for _, l := range g.levels(product, layer) {
-					if i > 0 {
-						l.faulty = nil // said once
-					}
-					t.Rows = append(t.Rows, g.points(product, layer, &l)...)
+				levels := g.levels(product, layer)
+				if i > 0 {
+					levels = withoutCrosses(levels) // said once
+				}
+				for at := range levels {
+					t.Rows = append(t.Rows, g.points(product, layer, &levels[at])...)
 				}
 			}
 		}
