@@ -23,6 +23,7 @@ func makespan(work []float64, members int, speed float64) float64 {
 
 // left is how many seconds of a member the jobs still need, those that run first; each is the speed of a member, in operations a second.
 func (r *runner) left(now time.Time, each float64) []float64 {
+	analysis := r.analysisSeconds()
 	var first, then []float64
 	for _, j := range r.jobs {
 		var seconds float64
@@ -30,7 +31,7 @@ func (r *runner) left(now time.Time, each float64) []float64 {
 		case j.phase.ended():
 			continue
 		case j.cell.Kind == Analyze:
-			seconds = max(0, r.analysisSeconds(j.cell.Analysis.Folder())-j.busy(now).Seconds())
+			seconds = max(0, analysis(j.cell.Analysis.Folder())-j.busy(now).Seconds())
 		case work > 0:
 			seconds = work / max(0, each) // infinite when nothing tells
 		}
@@ -43,23 +44,23 @@ func (r *runner) left(now time.Time, each float64) []float64 {
 	return append(first, then...)
 }
 
-// analysisSeconds is how long the analyses of a name have taken in this runner; before one has ended, as long as those of other names.
-func (r *runner) analysisSeconds(name string) float64 {
-	var own, all, owns, alls float64
+// analysisSeconds tells how long the analyses of a name have taken in this runner; before one has ended, as long as those of other names.
+func (r *runner) analysisSeconds() func(name string) float64 {
+	type sum struct{ seconds, n float64 }
+	all, own := sum{}, make(map[string]sum)
 	for _, j := range r.jobs {
-		if j.cell.Kind != Analyze || j.phase != finished || j.starts == 0 {
-			continue
-		}
-		seconds := j.spent.Seconds()
-		all, alls = all+seconds, alls+1
-		if j.cell.Analysis.Folder() == name {
-			own, owns = own+seconds, owns+1
+		if j.cell.Kind == Analyze && j.phase == finished && j.starts > 0 {
+			name, seconds := j.cell.Analysis.Folder(), j.spent.Seconds()
+			all = sum{all.seconds + seconds, all.n + 1}
+			own[name] = sum{own[name].seconds + seconds, own[name].n + 1}
 		}
 	}
-	if owns > 0 {
-		return own / owns
+	return func(name string) float64 {
+		if s := own[name]; s.n > 0 {
+			return s.seconds / s.n
+		}
+		return all.seconds / max(1, all.n)
 	}
-	return all / max(1, alls)
 }
 
 // flops is the speed of all members together, by the best witness there is: what those that train have reached so far with their

@@ -57,7 +57,7 @@ same folder is replaced.`,
 	return cmd
 }
 
-// fromGrid takes the claim and the choice of figures from a grid file. Figures that a grid asks for and this program does not draw yet
+// fromGrid takes the claim and, unless figures were named, the choice of figures from a grid file. Figures that a grid asks for and this program does not draw yet
 // are said and left out.
 func (a *app) fromGrid(o *plots.ReportOptions, file string) error {
 	if file == "" {
@@ -68,6 +68,9 @@ func (a *app) fromGrid(o *plots.ReportOptions, file string) error {
 		return err
 	}
 	o.Claim = g.Claim
+	if len(o.Figures) > 0 {
+		return nil
+	}
 	for _, name := range g.Figures {
 		if slices.Contains(plots.Names(), name) {
 			o.Choice = append(o.Choice, name)
