@@ -56,10 +56,11 @@ func (d *downstream) newMatching() *matching {
 	return m
 }
 
-// bestRelative is the rate over norm with the lowest mean response loss, of some between two; of equal ones the lowest.
+// bestRelative is the rate over norm with the lowest mean response loss, of some between two: of those at which the most models and tasks have a
+// result, since means over others do not compare; of equal ones the lowest.
 func (d *downstream) bestRelative(m matching, from, to float64) float64 {
 	const steps = 48
-	best, lowest := from, math.Inf(1)
+	best, lowest, most := from, math.Inf(1), 0.0
 	for i := range steps + 1 {
 		m.relative = from * math.Pow(to/from, float64(i)/steps)
 		sum, n := 0.0, 0.0
@@ -70,8 +71,8 @@ func (d *downstream) bestRelative(m matching, from, to float64) float64 {
 				}
 			}
 		}
-		if n > 0 && sum/n < lowest {
-			best, lowest = m.relative, sum/n
+		if n > most || n == most && n > 0 && sum/n < lowest {
+			best, lowest, most = m.relative, sum/n, n
 		}
 	}
 	return best

@@ -118,5 +118,11 @@ func TestMatchedRate_OfTheLowestMeanLoss(t *testing.T) {
 	}
 	d := NewSet(records, nil).down[0]
 	near(t, "rate", math.Log(30*d.match.relative/1e-3), 0, math.Log(10)/48)
+	lacking := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { // one model has no result at the lowest rate: only between the other two do all have one
+		return r.Info.LearningRate == 3e-4 && len(r.Info.Parents) > 0 && r.Info.Parents[0] == bases[0].Info.ID
+	})
+	if got := 30 * NewSet(lacking, nil).down[0].match.relative; got < 1e-3-1e-12 {
+		t.Errorf("a rate of %v, at which a model has no result", got)
+	}
 	near(t, "loss", d.results(-1, measure{name: responseLoss}, matchedRate).levels[0].Mean, 0.5, 0.02)
 }
