@@ -118,11 +118,28 @@ func TestMatchedRate_OfTheLowestMeanLoss(t *testing.T) {
 	}
 	d := NewSet(records, nil).down[0]
 	near(t, "rate", math.Log(30*d.match.relative/1e-3), 0, math.Log(10)/48)
-	lacking := slices.DeleteFunc(slices.Clone(records), func(r Record) bool { // one model has no result at the lowest rate: only between the other two do all have one
-		return r.Info.LearningRate == 3e-4 && len(r.Info.Parents) > 0 && r.Info.Parents[0] == bases[0].Info.ID
-	})
-	if got := 30 * NewSet(lacking, nil).down[0].match.relative; got < 1e-3-1e-12 {
-		t.Errorf("a rate of %v, at which a model has no result", got)
-	}
 	near(t, "loss", d.results(-1, measure{name: responseLoss}, matchedRate).levels[0].Mean, 0.5, 0.02)
+}
+
+// A ratio at which a model has no result is not chosen for looking better without it.
+func TestMatchedRate_WhereAllHaveResults(t *testing.T) {
+	t.Parallel()
+	bases := small().records(1)
+	f := tuning()
+	f.tasks, f.rates, f.fresh, f.answers = f.tasks[:1], []float64{3e-4, 1e-3, 3e-3}, 0, false
+	tuned := slices.DeleteFunc(f.of(bases), func(r Record) bool { return r.Info.LearningRate == 3e-4 && r.Info.Parents[0] == bases[0].Info.ID })
+	for i := range bases {
+		bases[i].Metrics[len(bases[i].Metrics)-1].ParamNorm = 30
+	}
+	for i := range tuned {
+		loss := map[record.Float]record.Float{3e-4: 0.4, 1e-3: 0.5, 3e-3: 0.8}[tuned[i].Info.LearningRate]
+		if tuned[i].Info.Parents[0] == bases[0].Info.ID {
+			loss = 9
+		}
+		last := &tuned[i].Metrics[len(tuned[i].Metrics)-1]
+		last.ValLoss = &loss
+	}
+	if got := 30 * NewSet(append(bases, tuned...), nil).down[0].match.relative; math.Abs(math.Log(got/1e-3)) > math.Log(10)/48 {
+		t.Errorf("a rate of %v, want 1e-3: below it a model has no result, above it all are worse", got)
+	}
 }
