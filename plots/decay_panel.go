@@ -62,9 +62,9 @@ func quantityPanel(head string, levels []level, base *setting, shown, ends []flo
 	return p
 }
 
-// markLowest draws the loss-optimal decay of a setting, and has its label come first.
+// markLowest draws the loss-optimal decay of a setting, if it is on the axis, and has its label come first.
 func (d *decayPanel) markLowest(base *setting) {
-	if l := base.lossOptimal(); l != nil {
+	if l := base.lossOptimal(); l != nil && slices.Contains(d.decays(), l.decay) {
 		d.lowest, d.named = l.decay, []float64{l.decay}
 	}
 }

@@ -70,8 +70,9 @@ func (t *forgottenTrade) intervals(p *pen, f frame, r pointRange, i int, c color
 
 // panel is forgetting against weight decay.
 func (t *forgottenTrade) panel() decayPanel {
+	levels := withoutCrosses(t.d.resultsOver(t.tasks, forgettingMeasure(), t.d.fixed).levels) // of all decays, so that those without are seen
 	others, _, _ := spreadOf(t.matched, 1)
-	p := quantityPanel("forgetting (nats per token)", t.y, t.d.base, others, nil)
+	p := quantityPanel("forgetting (nats per token)", levels, t.d.base, others, nil)
 	if t.matched != nil { // below the means
 		p.curves = slices.Insert(p.curves, 0, decayCurve{levels: bare(t.matched), colour: func(p *pen) color.NRGBA { return p.of(2) }, thin: true})
 	}
