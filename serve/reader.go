@@ -73,14 +73,24 @@ func newSnapshot(root string, at time.Time, records []plots.Record, problems []r
 		if other, twice := s.byID[rec.Info.ID]; !twice || step(rec) > step(other) {
 			s.byID[rec.Info.ID] = rec
 		}
-		name := filepath.ToSlash(filepath.Dir(rec.Folder))
-		if name == "." {
-			name = filepath.Base(root)
-		}
+		name := s.gridOf(rec)
 		g := s.grids[name]
 		s.grids[name] = gridRecords{name, append(g.records, rec)}
 	}
 	return s
+}
+
+// gridOf names the grid of a run: the folder it lies in, which is the root itself where that is a grid.
+func (s *snapshot) gridOf(r plots.Record) string {
+	name := filepath.ToSlash(filepath.Dir(r.Folder))
+	if name != "." {
+		return name
+	}
+	root := s.root
+	if absolute, err := filepath.Abs(root); err == nil { // "." and ".." name nothing, and no address
+		root = absolute
+	}
+	return filepath.Base(root)
 }
 
 // step is how far a run has come, as its metrics say.

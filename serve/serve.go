@@ -21,8 +21,9 @@ var files embed.FS
 
 // site is the pages of one folder of runs.
 type site struct {
-	runs  *reader
-	pages *template.Template
+	runs    *reader
+	figures *drawer
+	pages   *template.Template
 }
 
 // Handler shows the runs below root: a folder of grids, one grid, or one run. name is the host that it is reached by, besides
@@ -30,7 +31,7 @@ type site struct {
 // cannot reach it through a name of its own that leads here. The error is a Failure with Usage when root is not a folder of
 // runs.
 func Handler(root, name string) (http.Handler, error) {
-	s := &site{runs: &reader{root: root}}
+	s := &site{runs: &reader{root: root}, figures: &drawer{kept: make(map[string]*album)}}
 	var err error
 	if s.pages, err = template.New("").ParseFS(files, "*.tmpl"); err != nil {
 		return nil, record.Fail(record.Internal, "templates: %w", err)
@@ -142,7 +143,7 @@ func (s *site) namedRun(w http.ResponseWriter, r *http.Request) (*snapshot, plot
 
 func (s *site) grid(w http.ResponseWriter, r *http.Request) {
 	if now, g, ok := s.namedGrid(w, r); ok {
-		s.page(w, "grid", now.gridPage(g))
+		s.page(w, "grid", now.gridPage(g, s.figures.grid(g)))
 	}
 }
 
@@ -153,32 +154,30 @@ func (s *site) gridFigure(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, g, ok := s.namedGrid(w, r); ok {
-		draw(w, r, name, g.records)
+		picture(w, r, s.figures.grid(g), name)
 	}
 }
 
 func (s *site) run(w http.ResponseWriter, r *http.Request) {
 	if now, rec, ok := s.namedRun(w, r); ok {
-		s.page(w, "run", now.runPage(rec))
+		s.page(w, "run", now.runPage(rec, s.figures.run(rec)))
 	}
 }
 
 func (s *site) runCurves(w http.ResponseWriter, r *http.Request) {
 	if _, rec, ok := s.namedRun(w, r); ok {
-		draw(w, r, curves, []plots.Record{rec})
+		picture(w, r, s.figures.run(rec), curves)
 	}
 }
 
-// draw answers with a figure of records.
-func draw(w http.ResponseWriter, r *http.Request, name string, records []plots.Record) {
-	figure, err := plots.Draw(name, plots.NewSet(records, nil))
-	if err != nil {
+// picture answers with a figure of an album.
+func picture(w http.ResponseWriter, r *http.Request, from *album, name string) {
+	svg, ok := from.pictures[name]
+	if !ok {
 		http.NotFound(w, r)
 		return
 	}
-	var b bytes.Buffer
-	err = figure.SVG(&b)
-	answer(w, "image/svg+xml", b.Bytes(), err)
+	answer(w, "image/svg+xml", svg, nil)
 }
 
 // Limits of a server: whoever reaches the port can cost the runs next to nothing.

@@ -246,7 +246,8 @@ func TestTable_NamesRowsByWhatDiffers(t *testing.T) {
 		i := pretrained("x"+value, 1, value)
 		records = append(records, plots.Record{Info: i, State: record.StatePlanned})
 	}
-	page := s.gridPage(gridRecords{"g", records})
+	g := gridRecords{"g", records}
+	page := s.gridPage(g, (&drawer{kept: make(map[string]*album)}).grid(g))
 	var labels []string
 	for _, r := range page.Tables[0].Rows {
 		labels = append(labels, r.Label)
@@ -256,6 +257,47 @@ func TestTable_NamesRowsByWhatDiffers(t *testing.T) {
 	}
 	if len(page.Figures) != 0 {
 		t.Errorf("figures of nothing: %v", page.Figures)
+	}
+}
+
+// A folder that is a grid itself has its own name, however it is written.
+func TestHandler_GridAsRoot(t *testing.T) {
+	root, _ := scene(t)
+	t.Chdir(filepath.Join(root, "g"))
+	for _, path := range []string{".", "../g", filepath.Join(root, "g")} {
+		h := handler(t, path)
+		if text := ask(h, "GET", "localhost", "/").Body.String(); !strings.Contains(text, `href="/grid/g"`) {
+			t.Errorf("%s: the index has no link to the grid:\n%s", path, text)
+		}
+		if code := ask(h, "GET", "localhost", "/grid/g").Code; code != http.StatusOK {
+			t.Errorf("%s: the grid answers with %d", path, code)
+		}
+	}
+}
+
+// Figures are drawn again when there is something new, and not more often than their cost allows.
+func TestDrawer_KeepsWhatItDrew(t *testing.T) {
+	root, _ := scene(t)
+	records, _, err := plots.Read(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &drawer{kept: make(map[string]*album)}
+	first := d.grid(gridRecords{"g", records})
+	if len(first.figures) == 0 || len(first.pictures) != len(first.figures) {
+		t.Fatalf("%d figures, %d pictures", len(first.figures), len(first.pictures))
+	}
+	if d.grid(gridRecords{"g", records}) != first {
+		t.Error("drawn again though nothing is new")
+	}
+	fewer := gridRecords{"g", records[1:]}
+	first.due = time.Now().Add(time.Hour)
+	if d.grid(fewer) != first {
+		t.Error("drawn again too soon")
+	}
+	first.due = time.Now()
+	if second := d.grid(fewer); second == first || second.of == first.of {
+		t.Error("not drawn again though it was time")
 	}
 }
 
@@ -270,12 +312,15 @@ func TestFingerprint_OfAllThatIsDrawn(t *testing.T) {
 	probed, gapped := base, base
 	probed.Probes = []plots.Probes{{Layers: []plots.LayerProbe{{Accuracy: 0.7}}}}
 	gapped.Gap = &plots.Gap{Comparisons: []plots.GapComparison{{Seen: 2, Unseen: 3}}}
+	noisy, forgot := base, base
+	noisy.Noise = &plots.Noise{Rises: []float64{0.1}}
+	forgot.Forgetting = &plots.Forgetting{}
 	seen := map[string]bool{}
-	for _, r := range []plots.Record{base, evaluated, scored, ranked, again, probed, gapped} {
+	for _, r := range []plots.Record{base, evaluated, scored, ranked, again, probed, gapped, noisy, forgot} {
 		seen[fingerprint([]plots.Record{r})] = true
 	}
-	if len(seen) != 7 {
-		t.Errorf("%d different pictures of 7", len(seen))
+	if len(seen) != 9 {
+		t.Errorf("%d different pictures of 9", len(seen))
 	}
 	same := probed
 	same.Probes = slices.Clone(probed.Probes) // read again

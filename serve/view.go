@@ -3,7 +3,6 @@ package serve
 import (
 	"cmp"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"math"
 	"path/filepath"
@@ -147,8 +146,8 @@ func progressOf(records []plots.Record) progress {
 	return p
 }
 
-func (s *snapshot) gridPage(g gridRecords) gridPage {
-	page := gridPage{head: s.head(g.name), progress: progressOf(g.records)}
+func (s *snapshot) gridPage(g gridRecords, drawn *album) gridPage {
+	page := gridPage{head: s.head(g.name), progress: progressOf(g.records), Figures: drawn.figures}
 	tables := map[string]*table{}
 	for _, r := range g.records {
 		title := cmp.Or(r.Info.Kind, "run")
@@ -170,40 +169,7 @@ func (s *snapshot) gridPage(g gridRecords) gridPage {
 		tables[title].label()
 		page.Tables = append(page.Tables, *tables[title])
 	}
-	for _, name := range plots.Names() {
-		if f, ok := drawn(name, g.records); ok {
-			f.Address = address("grid", g.name) + "/" + name + ".svg?" + fingerprint(g.records)
-			page.Figures = append(page.Figures, f)
-		}
-	}
 	return page
-}
-
-// curves is the figure that shows runs before their end.
-const curves = "training-curves"
-
-// drawn is what there is to say of a figure; ok is false when there is nothing to draw yet: a line of metrics for curves, a
-// finished run for all others.
-func drawn(name string, records []plots.Record) (figure, bool) {
-	if !slices.ContainsFunc(records, func(r plots.Record) bool {
-		return len(r.Metrics) > 0 && (name == curves || r.State == record.StateDone)
-	}) {
-		return figure{}, false
-	}
-	f, err := plots.Draw(name, plots.NewSet(records, nil))
-	if err != nil || len(f.Points.Rows) == 0 {
-		return figure{}, false
-	}
-	return figure{Alt: f.Alt, Title: f.Title}, true
-}
-
-// fingerprint changes when a picture of these records would.
-func fingerprint(records []plots.Record) string {
-	h := fnv.New64a()
-	for _, r := range records {
-		_, _ = fmt.Fprintln(h, r.Info.ID, r.State, len(r.Metrics), step(r), r.Evaluations, r.Ranks, r.Probes, r.Gap)
-	}
-	return strconv.FormatUint(h.Sum64(), 36)
 }
 
 // axes are those of the run's base model, then its own.
@@ -318,12 +284,9 @@ func percent(r plots.Record) int {
 	return int(min(99, 100*step(r)/r.Info.Steps))
 }
 
-func (s *snapshot) runPage(r plots.Record) runPage {
+func (s *snapshot) runPage(r plots.Record, drawn *album) runPage {
 	i, m := r.Info, latest(r)
-	grid := filepath.ToSlash(filepath.Dir(r.Folder))
-	if grid == "." {
-		grid = filepath.Base(s.root)
-	}
+	grid := s.gridOf(r)
 	page := runPage{
 		head: s.head("run " + i.ID), ID: i.ID, Grid: grid, GridAddress: address("grid", grid), State: r.State, Cause: r.Cause, Percent: percent(r),
 	}
@@ -349,9 +312,8 @@ func (s *snapshot) runPage(r plots.Record) runPage {
 	page.Facts = append(page.Facts, fact{"data", i.DataSource}, fact{"computes", strings.TrimSpace(i.Step + " " + i.ISA + " " + i.Precision)},
 		fact{"commit", i.Commit}, fact{"folder", r.Folder})
 	page.Facts = slices.DeleteFunc(page.Facts, func(f fact) bool { return f.Value == "" })
-	if f, ok := drawn(curves, []plots.Record{r}); ok {
-		f.Address = address("run", i.ID) + "/" + curves + ".svg?" + fingerprint([]plots.Record{r})
-		page.Curves = &f
+	if len(drawn.figures) > 0 {
+		page.Curves = &drawn.figures[0]
 	}
 	dir := filepath.Join(s.root, filepath.FromSlash(r.Folder))
 	page.Log, page.Evaluations = logTail(dir), evaluations(dir)
