@@ -15,7 +15,7 @@ import (
 // Analysis is a look inside a model: what is measured, and where the model and the result lie.
 type Analysis struct {
 	config.Analysis
-	Model string `json:"model"` // folder of its run
+	Model string `json:"model"` // its last checkpoint, or the folder of its run for a look at all of them
 	Out   string `json:"out"`   // folder of the result
 }
 
@@ -62,9 +62,12 @@ func (p *Plan) analysis(of Cell, a config.Analysis) (Cell, error) {
 	cell.ID, cell.ConfigFile = hex.EncodeToString(sum[:])[:16], ""
 	all := filepath.Join(of.Dir, record.AnalyzeDir)
 	cell.Dir = filepath.Join(all, a.Folder())
-	cell.Analysis = &Analysis{Analysis: a, Model: of.Dir, Out: cell.Dir}
+	cell.Analysis = &Analysis{Analysis: a, Model: of.last(), Out: cell.Dir}
 	if a.Name == config.Rank {
 		cell.Analysis.Out = all // where a run's ranks are looked for
+	}
+	if a.All {
+		cell.Analysis.Model = of.Dir // has all of them
 	}
 	// What it reads is little beside training; estimates leave it out.
 	cell.Steps, cell.Tokens, cell.FLOPs = 1, 0, 0

@@ -26,6 +26,8 @@ type Sharing struct {
 	// Cores is how many there were, Why what the choice rests on.
 	Cores int    `json:"cores"`
 	Why   string `json:"why"`
+	// Jobs is the number of members that was asked for; 0: none was.
+	Jobs int `json:"jobs,omitempty"`
 	// Measured are the placements that were compared, none when nothing was measured, and Plan the cells they were
 	// measured for.
 	Measured []Placement `json:"measured,omitempty"`
@@ -63,11 +65,11 @@ func (p *Plan) share(ctx context.Context, o Options) (Sharing, error) {
 		placements = []Placement{{Members: members, Threads: max(1, cores/members)}}
 		why = fmt.Sprintf("--jobs %d", o.Jobs)
 	}
-	byRule := Sharing{Members: placements[0].Members, Threads: placements[0].Threads, Cores: cores, Why: why}
+	byRule := Sharing{Members: placements[0].Members, Threads: placements[0].Threads, Cores: cores, Why: why, Jobs: o.Jobs}
 	if o.Probe == nil {
 		return byRule, nil
 	}
-	if known, ok := p.kept(); ok && known.Cores == cores && (o.Jobs == 0 || known.Members == byRule.Members) {
+	if known, ok := p.kept(); ok && known.Cores == cores && known.Jobs == o.Jobs {
 		return known, nil
 	}
 	hidden := filepath.Join(p.Dir, hiddenDir)

@@ -15,7 +15,7 @@ import (
 // Evaluation is how a fine-tuned model is scored: what decides it, and where model and task lie.
 type Evaluation struct {
 	config.Evaluate
-	Model string `json:"model"` // folder of the fine-tuned run
+	Model string `json:"model"` // last checkpoint of the fine-tuned run
 	Task  string `json:"task"`  // folder of the task
 }
 
@@ -114,7 +114,7 @@ func (l *lineage) add(c Cell) {
 // finetuning is the cell of one fine-tuned model.
 func (l *lineage) finetuning(base Cell, r config.Recipe, facts config.DataFacts, folder string, seed int64, fresh bool) (Cell, error) {
 	run := r.Run
-	run.Init, run.Fresh, run.Data.Task, run.Seed = base.Dir, fresh, folder, seed
+	run.Init, run.Fresh, run.Data.Task, run.Seed = base.last(), fresh, folder, seed
 	run.Device, run.Threads = base.Run.Device, base.Run.Threads
 	if fresh {
 		run.InitTruncate = config.InitTruncate{} // there is nothing in fresh weights to take away
@@ -159,7 +159,7 @@ func (l *lineage) evaluation(tuned Cell, facts TaskFacts) (Cell, error) {
 	cell.ID = hex.EncodeToString(sum[:])[:16]
 	cell.Dir = filepath.Join(tuned.Dir, record.EvalDir, tuned.Task+"-"+cell.ID[:8])
 	cell.ConfigFile = ""
-	cell.Evaluation = &Evaluation{Evaluate: l.evaluate, Model: tuned.Dir, Task: tuned.Run.Data.Task}
+	cell.Evaluation = &Evaluation{Evaluate: l.evaluate, Model: tuned.last(), Task: tuned.Run.Data.Task}
 	problems := facts.Problems
 	if l.evaluate.Problems > 0 {
 		problems = min(problems, l.evaluate.Problems)

@@ -66,7 +66,7 @@ func TestNew_Descends(t *testing.T) {
 				}
 				continue
 			}
-			if need.Kind != Pretrain || c.Analysis.Model != need.Dir || c.Analysis.Out != out || filepath.Dir(c.Dir) != of || c.Parent != need.ID {
+			if need.Kind != Pretrain || c.Analysis.Model != need.last() || c.Analysis.Out != out || filepath.Dir(c.Dir) != of || c.Parent != need.ID {
 				t.Errorf("cell %d: %+v", i, c)
 			}
 			continue
@@ -74,9 +74,9 @@ func TestNew_Descends(t *testing.T) {
 		switch {
 		case c.Needs >= i:
 			t.Errorf("cell %d needs cell %d, which comes later", i, c.Needs)
-		case c.Kind == Finetune && (need.Kind != Pretrain || c.Run.Init != need.Dir || c.Run.Data.Task != filepath.Join("tasks", c.Task) || c.Run.Threads != 1 || c.Steps != 7 || c.Parameters != need.Parameters):
+		case c.Kind == Finetune && (need.Kind != Pretrain || c.Run.Init != need.last() || c.Run.Data.Task != filepath.Join("tasks", c.Task) || c.Run.Threads != 1 || c.Steps != 7 || c.Parameters != need.Parameters):
 			t.Errorf("cell %d: %+v", i, c)
-		case c.Kind == Evaluate && (need.Kind != Finetune || c.Evaluation.Model != need.Dir || filepath.Dir(filepath.Dir(c.Dir)) != need.Dir || c.Steps != 20 || c.Tokens != 20*4*10 || c.Parent != need.ID):
+		case c.Kind == Evaluate && (need.Kind != Finetune || c.Evaluation.Model != need.last() || filepath.Dir(filepath.Dir(c.Dir)) != need.Dir || c.Steps != 20 || c.Tokens != 20*4*10 || c.Parent != need.ID):
 			t.Errorf("cell %d: %+v", i, c)
 		}
 		if fresh := c.Base == none; c.Kind == Finetune && (c.Run.Fresh != fresh || (c.Parent == "") != fresh) {
@@ -168,6 +168,9 @@ func TestRun_FailedParent(t *testing.T) {
 	if summary.Done != 6 || summary.Failed != 1 || summary.Unfinished != 3 {
 		t.Errorf("%+v", summary)
 	}
+	if err := Watch(t.Context(), s.plan(), WatchOptions{Out: io.Discard, Ticks: make(chan time.Time)}); err != nil || t.Context().Err() != nil {
+		t.Error(err) // watching ends, too
+	}
 	s.Does[1] = "ok"
 	if cleared, err := s.plan().Retry(nil); err != nil || len(cleared) != 1 {
 		t.Fatalf("%v %v", cleared, err)
@@ -209,6 +212,34 @@ func TestRun_DescendantsSurviveKills(t *testing.T) {
 	_ = life.Close()
 	if _, err := io.ReadAll(alive); err != nil { // EOF: no orphan is left
 		t.Fatal(err)
+	}
+}
+
+// An analysis that its folder has from other settings, and that failed with the new ones, is done again once the change is taken back.
+func TestStateOf_AnalysisOfOtherSettings(t *testing.T) {
+	s := family(t)
+	mustRun(t, s, s.options(), record.OK)
+	before := s.plan().Cells[8]
+	after := before
+	after.ID = strings.Repeat("f", 16)
+	if state, _ := stateOf(after); state != record.StatePlanned {
+		t.Errorf("before it is started: %s", state)
+	}
+	fsys := record.OS()
+	if err := errors.Join(clearMarks(fsys, after), markFailed(fsys, after, record.Mismatch, "about another measurement")); err != nil {
+		t.Fatal(err)
+	}
+	if state, f := stateOf(after); state != record.StateFailed || f.end.code != record.Mismatch {
+		t.Errorf("after it was refused: %s, %+v", state, f)
+	}
+	if state, _ := stateOf(before); state != record.StateDone {
+		t.Errorf("taken back: %s", state)
+	}
+	if err := os.Remove(filepath.Join(before.Dir, record.DoneFile)); err != nil {
+		t.Fatal(err)
+	}
+	if state, _ := stateOf(before); state != record.StatePlanned {
+		t.Errorf("the failure of other settings is its own: %s", state)
 	}
 }
 

@@ -37,6 +37,7 @@ func (r *runner) onEnded(j *job, end ending) {
 			// Most likely a PLASTICITY_ variable that the member took over the config.
 			end = ending{code: record.Mismatch, what: fmt.Sprintf("it trained run %.32q, not this cell", m.ID)}
 			action = Abandon
+			r.unmark(j) // its DONE is about another run
 		}
 	}
 	if end.code == record.NotPermitted {

@@ -226,6 +226,11 @@ func TestShare_JobsAreMeasured(t *testing.T) {
 	if err != nil || got.Members != 3 || got.Threads != 1 || !strings.HasPrefix(got.Why, "--jobs 3, measured 300 tokens/s") {
 		t.Errorf("%+v %v", got, err)
 	}
+	// The next run, which is not told how many, is free again.
+	got, err = p.share(context.Background(), Options{Cores: 4, Probe: m.start, FS: record.OS()})
+	if err != nil || got.Members != 4 || got.Threads != 1 || got.Jobs != 0 {
+		t.Errorf("%+v %v", got, err)
+	}
 }
 
 // A run says at its start how long the grid takes, at every end of a cell what is left, and at its end what it reached;

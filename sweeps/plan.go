@@ -107,6 +107,10 @@ func (c Cell) Label() string {
 	return strings.Join(append(words, fmt.Sprintf("seed=%d", c.Seed)), " ")
 }
 
+// last is the checkpoint that a finished run ends with. What follows from a model names it rather than the run's folder, of which a
+// reader takes the newest checkpoint that is whole: where the last one is damaged, that would be an earlier model.
+func (c Cell) last() string { return record.CheckpointPath(c.Dir, c.Steps) }
+
 // shortKey is the last part of a dotted config key.
 func shortKey(key string) string {
 	return key[strings.LastIndexByte(key, '.')+1:]

@@ -107,7 +107,7 @@ type Summary struct {
 	Cells   int     `json:"cells"`
 	Done    int     `json:"done"`
 	Failed  int     `json:"failed"`
-	// Unfinished cells are neither: the sweep was stopped before their end.
+	// Unfinished cells are neither: the sweep was stopped before their end, or what they need has failed.
 	Unfinished int `json:"unfinished"`
 	// Starts counts the processes that this Run started, Retries those of them
 	// that followed a failure.
@@ -159,7 +159,7 @@ func (r *runner) verdict() error {
 	switch {
 	case r.broken != nil:
 		return r.broken
-	case r.stopping:
+	case r.stopping && summary.Unfinished > 0:
 		return record.Fail(record.Stopped, "grid %s: stopped with %d of %d cells done: run the same command again to continue",
 			r.plan.Name, summary.Done, summary.Cells)
 	case summary.Failed > 0:

@@ -59,7 +59,8 @@ func stateOf(c Cell) (record.State, fault) {
 	if _, held := record.Holder(c.Dir); held {
 		return record.StateRunning, fault{}
 	}
-	if m, there := readMark(c, record.FailedFile); there {
+	// A FAILED of another id tells of earlier settings of an analysis.
+	if m, there := readMark(c, record.FailedFile); there && (m.ID == c.ID || m.ID == "") {
 		f := fault{end: ending{code: m.Code, what: m.Kind}, cause: printable(m.Cause, 1000)}
 		if f.end.what == "" {
 			f.end = ending{code: record.Failed, what: "its FAILED cannot be read"}
@@ -87,7 +88,7 @@ func stateOf(c Cell) (record.State, fault) {
 
 // markFailed writes FAILED. A worker that wrote its own knows better.
 func markFailed(fsys record.FS, c Cell, code record.Code, cause string) error {
-	if m, there := readMark(c, record.FailedFile); there && m.Cause != "" {
+	if m, there := readMark(c, record.FailedFile); there && m.ID == c.ID && m.Cause != "" {
 		return nil
 	}
 	if run, err := record.OpenFS(fsys, c.Dir); err == nil {
@@ -100,14 +101,15 @@ func markFailed(fsys record.FS, c Cell, code record.Code, cause string) error {
 }
 
 // clearMarks removes what would keep a cell from being started: FAILED, and a
-// DONE that does not verify, which is kept under another name.
+// DONE that does not verify, which is kept under another name. The DONE that an
+// analysis has from earlier settings stays: it holds again once they are taken back.
 func clearMarks(fsys record.FS, c Cell) error {
 	err := fsys.Remove(filepath.Join(c.Dir, record.FailedFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	done := filepath.Join(c.Dir, record.DoneFile)
-	if _, there := readMark(c, record.DoneFile); there && !isDone(c) {
+	if m, there := readMark(c, record.DoneFile); there && !isDone(c) && (c.trains() || m.ID == c.ID || m.ID == "") {
 		err = errors.Join(err, fsys.Rename(done, done+".broken"))
 	}
 	return err

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"slices"
 
 	"plasticity/record"
 )
@@ -64,11 +63,19 @@ type Status struct {
 	Problems         []record.Problem `json:"problems,omitempty"`
 }
 
-// Finished says whether every cell of the grid is done or failed.
+// Finished says whether every cell of the grid is done, failed, or needs one that has failed.
 func (s Status) Finished() bool {
-	return !slices.ContainsFunc(s.Rows, func(r Row) bool {
-		return !r.Stale && r.State != record.StateDone && r.State != record.StateFailed
-	})
+	lost := make(map[int]bool) // by the index of the cell
+	for _, r := range s.Rows { // what a cell needs comes before it
+		switch {
+		case r.Stale:
+		case r.State == record.StateFailed || lost[r.Cell.Needs]:
+			lost[r.Cell.Index] = true
+		case r.State != record.StateDone:
+			return false
+		}
+	}
+	return true
 }
 
 // Best is the finished base model with the lowest validation loss; ok is false when none has finished with one.

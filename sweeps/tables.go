@@ -137,7 +137,11 @@ func (s Status) Write(w io.Writer) error {
 			c.Seed, stateText(row), row.Step, c.Steps, floatText(row.Loss, 4), floatText(row.ValLoss, 4), rateText(row.TokensPerSecond), leftText(row),
 		})
 		for _, task := range tasks {
-			line = append(line, descent.text(chain{base: c.Index, task: task}))
+			text := "-"
+			if !row.Stale {
+				text = descent.text(chain{base: c.Index, task: task})
+			}
+			line = append(line, text)
 		}
 		t.AppendRow(line)
 	}

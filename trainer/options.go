@@ -24,6 +24,7 @@ type Options struct {
 	Given  []byte // the config as the user wrote it
 	Out    string // run folder; empty: runs/<name>/<id>
 	Resume Resume
+	ID     string // of the run that the config must make; empty: whatever it makes
 
 	Grid    string
 	Axes    []record.Axis

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -282,6 +283,26 @@ func TestTrain_Mismatch(t *testing.T) {
 	}
 	// What does not decide the numbers may change.
 	if _, err := train(t, dir, settings(prepared, "name=renamed", "checkpoint.every_steps=11", "checkpoint.keep=1", "metrics.log_every_steps=3")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A sweep's member that would train another run than the planned one trains nothing and leaves no folder.
+func TestTrain_AnotherRunThanPlanned(t *testing.T) {
+	sets := settings(corpus(t, 1))
+	dir := filepath.Join(folder(t), "run")
+	planned := func(id string) func(*Options) { return func(o *Options) { o.ID = id } }
+	if _, err := train(t, dir, sets, planned("0123456789abcdef")); record.CodeOf(err) != record.Mismatch || !strings.Contains(fmt.Sprint(err), "run 0123456789abcdef was planned") {
+		t.Errorf("error %v (code %d)", err, record.CodeOf(err))
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s: %v", dir, err)
+	}
+	result, err := train(t, dir, sets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := train(t, dir, sets, planned(result.ID)); err != nil {
 		t.Error(err)
 	}
 }

@@ -108,6 +108,9 @@ func (t *training) resolve() error {
 	}
 	t.console = newConsole(t.options.Console, t.options.TTY, t.config)
 	t.id = t.config.ID(t.facts, t.parent.identity)
+	if want := t.options.ID; want != "" && want != t.id {
+		return record.Fail(record.Mismatch, "the config makes run %s, and run %s was planned: data, base model or program have changed since; plan it again", t.id, want)
+	}
 	t.dir = t.options.Out
 	if t.dir == "" {
 		t.dir = filepath.Join("runs", c.Name, t.id)

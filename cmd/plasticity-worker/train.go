@@ -24,7 +24,7 @@ func train(ctx context.Context, r request.Train, s streams) error {
 	stop, done := signals(s.errs)
 	defer done()
 	result, err := trainer.Train(ctx, trainer.Options{
-		Config: c, Given: given, Out: r.Out, Resume: trainer.Resume(r.Resume), Grid: r.Grid, Axes: r.Axes,
+		Config: c, Given: given, Out: r.Out, Resume: trainer.Resume(r.Resume), ID: r.ID, Grid: r.Grid, Axes: r.Axes,
 		Program: program(), Console: s.progress(r.Quiet), TTY: s.tty(), Signals: stop,
 	})
 	if err != nil || !r.JSON {

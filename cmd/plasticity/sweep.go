@@ -292,7 +292,7 @@ func (a *app) member(grid string) sweeps.CommandFunc {
 			})
 		}
 		return a.workerCommand(request.CommandTrain, request.Train{
-			Config: c.ConfigFile, Out: c.Dir, Resume: "auto", Listen: c.Listen, Quiet: true, Grid: grid, Axes: c.Axes,
+			Config: c.ConfigFile, Out: c.Dir, Resume: "auto", Listen: c.Listen, Quiet: true, ID: c.ID, Grid: grid, Axes: c.Axes,
 		})
 	}
 }

@@ -132,7 +132,7 @@ func killed(s syscall.Signal, stopped bool) error {
 	case s == syscall.SIGKILL:
 		return record.Fail(record.OutOfMemory, "the worker was killed (signal 9), most likely because memory ran out: use a smaller batch.micro_sequences or model, then start it again")
 	case stopped && (s == syscall.SIGTERM || s == syscall.SIGINT || s == syscall.SIGHUP):
-		return record.Fail(record.Stopped, "stopped before the worker had begun: start it again")
+		return record.Fail(record.Stopped, "stopped; what was not finished is not kept: start it again")
 	case s == syscall.SIGTERM || s == syscall.SIGINT || s == syscall.SIGHUP:
 		return record.Fail(record.Internal, "the worker was ended by somebody's signal %d (%s): start it again", int(s), s)
 	}

@@ -54,9 +54,9 @@ type Train struct {
 	JSON   bool `json:"json,omitempty"`
 	Quiet  bool `json:"quiet,omitempty"` // no progress on standard error
 
-	Grid    string        `json:"grid,omitempty"`
-	Axes    []record.Axis `json:"axes,omitempty"`
-	Parents []string      `json:"parents,omitempty"`
+	ID   string        `json:"id,omitempty"` // of the run that is expected; empty: any
+	Grid string        `json:"grid,omitempty"`
+	Axes []record.Axis `json:"axes,omitempty"`
 }
 
 // Generate is a continuation of a prompt.
