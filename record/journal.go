@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// MaxLine is the longest line of a journal in bytes, without its end.
+	// MaxLine is the longest line of a run's journals in bytes, without its end.
 	MaxLine = 1 << 20
 	// maxPending bounds what is kept in memory while the disk takes nothing.
 	maxPending = 8 << 20
@@ -24,8 +24,9 @@ const (
 // Journal appends JSON lines to a file. It has one writer: the process that owns the run. Its methods may be called from
 // any goroutine.
 type Journal struct {
-	fsys FS
-	path string
+	fsys    FS
+	path    string
+	maxLine int // in bytes, without the end
 
 	mu      sync.Mutex
 	file    File
@@ -36,10 +37,13 @@ type Journal struct {
 	waiting int      // bytes in pending
 }
 
-// OpenJournal opens or makes the journal at path. A last line that a crash cut off is moved to path + ".torn"; one that
-// is whole but for its end gets it.
-func OpenJournal(fsys FS, path string) (*Journal, error) {
-	j := &Journal{fsys: fsys, path: path}
+// OpenJournal opens or makes the journal at path, of lines up to MaxLine. A last line that a crash cut off is moved to path + ".torn"; one
+// that is whole but for its end gets it.
+func OpenJournal(fsys FS, path string) (*Journal, error) { return OpenJournalOf(fsys, path, MaxLine) }
+
+// OpenJournalOf is OpenJournal with another limit of a line, in bytes.
+func OpenJournalOf(fsys FS, path string, maxLine int) (*Journal, error) {
+	j := &Journal{fsys: fsys, path: path, maxLine: maxLine}
 	const flags = os.O_RDWR | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
 	var err error
 	if j.file, err = fsys.OpenFile(path, flags, FileMode); err != nil {
@@ -72,7 +76,7 @@ func (j *Journal) repair() error {
 	if len(tail) == 0 {
 		return nil
 	}
-	if len(tail) <= MaxLine && wholeObject(tail) {
+	if len(tail) <= j.maxLine && wholeObject(tail) {
 		if _, err := j.file.Write([]byte{'\n'}); err != nil {
 			return err
 		}
@@ -80,7 +84,7 @@ func (j *Journal) repair() error {
 		return j.file.Sync()
 	}
 	// The torn bytes are evidence, not data: kept beside the journal, the latest ones only, at most one line's worth.
-	if err := WriteFileAtomic(j.fsys, j.path+tornSuffix, tail[:min(len(tail), MaxLine)]); err != nil {
+	if err := WriteFileAtomic(j.fsys, j.path+tornSuffix, tail[:min(len(tail), j.maxLine)]); err != nil {
 		return err
 	}
 	if err := j.file.Truncate(j.size); err != nil {
@@ -127,15 +131,15 @@ func (j *Journal) Append(v any) error {
 	if err != nil {
 		return Fail(Internal, "journal %s: %w", j.path, err)
 	}
-	if len(line) > MaxLine {
-		return Fail(Internal, "journal %s: a line of %d bytes, the limit is %d", j.path, len(line), MaxLine)
+	if len(line) > j.maxLine {
+		return Fail(Internal, "journal %s: a line of %d bytes, the limit is %d", j.path, len(line), j.maxLine)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file == nil {
 		return Fail(Internal, "journal %s: append after close", j.path)
 	}
-	if j.waiting+len(line) > maxPending {
+	if j.waiting+len(line) > max(maxPending, j.maxLine) {
 		return Fail(IO, "journal %s: %d lines wait for a disk that takes nothing; this one is lost", j.path, len(j.pending))
 	}
 	j.pending = append(j.pending, append(line, '\n'))

@@ -249,6 +249,35 @@ func TestJournal_RefusesWhatCannotBeALine(t *testing.T) {
 	}
 }
 
+// Lines of a journal with a limit of its own may be longer than a run's, and are found whole or cut off as others are.
+func TestJournal_OwnLimit(t *testing.T) {
+	t.Parallel()
+	m := startFS(t, smallFiles)
+	const limit = 12 << 20 // more than what waits for a disk
+	j, err := record.OpenJournalOf(m, metricsPath, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := map[string]string{"text": strings.Repeat("x", limit-len(`{"text":""}`))}
+	if err := errors.Join(j.Append(long), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if j, err = record.OpenJournalOf(m, metricsPath, limit); err != nil {
+		t.Fatal(err)
+	}
+	long["text"] += "x"
+	if err := j.Append(long); record.CodeOf(err) != record.Internal {
+		t.Errorf("a line over the limit: %v", err)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	text, err := record.ReadFile(m, metricsPath, 2*limit)
+	if err != nil || len(text) != limit+1 {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+}
+
 func TestMetrics_Tolerant(t *testing.T) {
 	t.Parallel()
 	pad := func(n int) string { return `,"pad":"` + strings.Repeat("p", n) + `"}` }

@@ -229,7 +229,7 @@ func claim(out string, evaluation any) error {
 // answer reads the answers that are there and makes the others, in the order of the test set.
 func (a *answering) answer(ctx context.Context, g *eval.Generator) ([]metric.Problem, error) {
 	path := filepath.Join(a.request.Out, responsesFile)
-	journal, err := record.OpenJournal(record.OS(), path) // a torn last line is cut off
+	journal, err := record.OpenJournalOf(record.OS(), path, metric.MaxLine) // a torn last line is cut off
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ type rewards struct {
 // reward gives the responses that have none a reward, in the order of the test set, and puts all of them into the problems.
 func (a *answering) reward(ctx context.Context, problems []metric.Problem) error {
 	path := filepath.Join(a.request.Out, rewardsFile)
-	journal, err := record.OpenJournal(record.OS(), path) // a torn last line is cut off
+	journal, err := record.OpenJournalOf(record.OS(), path, metric.MaxLine) // a torn last line is cut off
 	if err != nil {
 		return err
 	}

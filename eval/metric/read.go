@@ -15,8 +15,8 @@ import (
 	"plasticity/record"
 )
 
-// maxLine is the longest line of a file of responses in bytes, without its end.
-const maxLine = 64 << 20
+// MaxLine is the longest line of a file of responses in bytes, without its end.
+const MaxLine = 64 << 20
 
 // Read reads a file of responses: on each line a JSON object with the strings "id", "problem" and "answer", a list
 // "responses" of strings and, optionally, the string "greedy" and a list "rewards" of numbers. It yields problem after
@@ -136,8 +136,8 @@ func (r *lineReader) next() ([]byte, error) {
 	r.number++
 	for {
 		part, err := r.from.ReadSlice('\n')
-		if len(r.buf)+len(bytes.TrimSuffix(part, []byte("\n"))) > maxLine {
-			return nil, fmt.Errorf("a line of more than %d MiB: is it one problem a line? Give fewer or shorter responses", maxLine>>20)
+		if len(r.buf)+len(bytes.TrimSuffix(part, []byte("\n"))) > MaxLine {
+			return nil, fmt.Errorf("a line of more than %d MiB: is it one problem a line? Give fewer or shorter responses", MaxLine>>20)
 		}
 		r.buf = append(r.buf, part...)
 		switch {
