@@ -115,6 +115,10 @@ asan: go ## C++ tests under address, leak and undefined-behaviour sanitizers
 	@cgo/build.sh asan
 	@ctest --test-dir build/asan --output-on-failure
 
+.PHONY: faults
+faults: build ## what kills, full disks, torn and hostile files, signals and lost memory do; all of it is in make test, too
+	go test -count=1 -run 'Kill|Crash|Surviv|Signal|Stop|Torn|Tear|PowerCut|Lock|Damage|Broken|Flip|Fuzz|Disk|Memory|Hostile|Corrupt' $(PACKAGES)
+
 .PHONY: mutants
 mutants: ## plant errors into the CPU engine; its test must fail with each (not part of CI)
 	@tools/mutants.sh
