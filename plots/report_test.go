@@ -291,6 +291,24 @@ func TestLoad_DamagedFoldersAreReported(t *testing.T) {
 	}
 }
 
+// Grids that have a run in common, as scales have never-pretrained models, each have a folder of it. That is no problem unless they disagree.
+func TestNewSet_RunsOfTwoGrids(t *testing.T) {
+	t.Parallel()
+	records := small().records(1)
+	again := records[0]
+	again.Folder, again.Info.Grid = "long/"+again.Info.ID, "long"
+	s := NewSet(append(records, again), nil)
+	if n, _ := s.Runs(); n != len(records) || len(s.Problems()) != 0 {
+		t.Errorf("%d of %d runs, problems %v", n, len(records), s.Problems())
+	}
+	again.Metrics = slices.Clone(again.Metrics)
+	last := &again.Metrics[len(again.Metrics)-1]
+	last.Loss++
+	if s := NewSet(append(records, again), nil); len(s.Problems()) != 1 {
+		t.Errorf("folders that disagree: problems %v", s.Problems())
+	}
+}
+
 func TestReport_RefusesFoldersItWouldDestroy(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()

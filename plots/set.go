@@ -144,14 +144,16 @@ func NewSet(records []Record, problems []record.Problem) *Set {
 		return cmp.Or(strings.Compare(a.Info.ID, b.Info.ID), rank(a.State)-rank(b.State), strings.Compare(a.Folder, b.Folder))
 	})
 	var tuned []*member
-	used := ""
+	var used Record
 	for i, r := range records {
-		if i > 0 && r.Info.ID == records[i-1].Info.ID {
-			what := fmt.Sprintf("a second folder of run %s; %s is used", r.Info.ID, used)
-			s.problems = append(s.problems, record.Problem{Path: r.Folder, What: what})
+		if i > 0 && r.Info.ID == used.Info.ID {
+			if !shared(r, used) {
+				what := fmt.Sprintf("a second folder of run %s; %s is used", r.Info.ID, used.Folder)
+				s.problems = append(s.problems, record.Problem{Path: r.Folder, What: what})
+			}
 			continue
 		}
-		used = r.Folder
+		used = r
 		switch m := newMember(r); r.Info.Kind {
 		case kindFinetune:
 			tuned = append(tuned, m)
@@ -165,6 +167,16 @@ func NewSet(records []Record, problems []record.Problem) *Set {
 	s.settings = sortIntoSettings(s.members)
 	s.sortTuned(tuned)
 	return s
+}
+
+// shared tells that two folders of one run are those of two grids that have the run in common, as a never-pretrained model of two
+// scales, and that both came to the same end.
+func shared(a, b Record) bool {
+	if a.Info.Grid == b.Info.Grid || a.State != record.StateDone || b.State != record.StateDone || len(a.Metrics) == 0 || len(b.Metrics) == 0 {
+		return false
+	}
+	x, y := a.Metrics[len(a.Metrics)-1], b.Metrics[len(b.Metrics)-1]
+	return x.Step == y.Step && x.Loss == y.Loss && x.ValLoss != nil && y.ValLoss != nil && *x.ValLoss == *y.ValLoss
 }
 
 // rank orders the folders of one run: the furthest first.
