@@ -16,7 +16,7 @@ import (
 
 // analyzeForgetting compares the losses of a fine-tuned model and of its base on text that the base was made for.
 func analyzeForgetting(ctx context.Context, r request.AnalyzeForgetting, s streams) error {
-	tuned, err := model.Locate(r.Model)
+	tuned, err := s.locate(r.Model)
 	if err != nil {
 		return err
 	}

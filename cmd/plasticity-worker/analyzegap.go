@@ -24,7 +24,7 @@ type readText struct {
 
 // analyzeGap compares the losses on text that a model was trained on and on text that it was not.
 func analyzeGap(ctx context.Context, r request.AnalyzeGap, s streams) error {
-	source, err := model.Locate(r.Model)
+	source, err := s.locate(r.Model)
 	if err != nil {
 		return err
 	}

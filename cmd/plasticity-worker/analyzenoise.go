@@ -19,7 +19,7 @@ func analyzeNoise(ctx context.Context, r request.AnalyzeNoise, s streams) error 
 	if err := noise.Check(r.Sigmas, r.Draws); err != nil {
 		return err
 	}
-	source, err := model.Locate(r.Model)
+	source, err := s.locate(r.Model)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"plasticity/config"
 	"plasticity/data"
 	"plasticity/eval"
-	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch/safetensors"
 	"plasticity/trainer"
@@ -24,7 +23,7 @@ func analyzeProbes(ctx context.Context, r request.AnalyzeProbes, s streams) erro
 	if err != nil {
 		return err
 	}
-	source, err := model.Locate(r.Model)
+	source, err := s.locate(r.Model)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func benchGeneration(r request.Bench, s streams) error {
 	if r.PromptTokens < 1 || r.NewTokens < 2 {
 		return record.Fail(record.Usage, "a prompt of %d tokens and %d new ones: at least 1 and 2", r.PromptTokens, r.NewTokens)
 	}
-	m, name, err := modelToBench(r)
+	m, name, err := modelToBench(r, s)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func benchSampling(r request.Bench, s streams) error {
 	case r.Precision != "f32" && r.Precision != "bf16":
 		return record.Fail(record.Usage, "precision %q: f32 or bf16", r.Precision)
 	}
-	m, name, err := modelToBench(r)
+	m, name, err := modelToBench(r, s)
 	if err != nil {
 		return err
 	}
@@ -120,9 +120,9 @@ func greedyTurn(g *eval.Generator, prompts []eval.Prompt, tokens int) (request.G
 }
 
 // modelToBench is a trained model or, without one, random weights of a configuration; in float32, as generate uses them.
-func modelToBench(r request.Bench) (*model.Transformer, string, error) {
+func modelToBench(r request.Bench, s streams) (*model.Transformer, string, error) {
 	if r.Model != "" {
-		m, _, err := open(r.Model, r.Threads)
+		m, _, err := s.open(r.Model, r.Threads)
 		return m, r.Model, err
 	}
 	c, err := config.Load(config.LoadOptions{File: r.Config, Sets: r.Sets, Env: r.Env})

@@ -58,7 +58,7 @@ func rankAndScore(ctx context.Context, r request.EvalChoices, s streams) error {
 	if e.TaskDigest, err = test.Digest(); err != nil {
 		return err
 	}
-	m, source, err := open(r.Model, r.Threads)
+	m, source, err := s.open(r.Model, r.Threads)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func answerAndScore(ctx context.Context, r request.EvalTask, s streams) error {
 	if set, err = set.First(r.Limit); err != nil {
 		return err
 	}
-	m, source, err := open(r.Model, r.Threads)
+	m, source, err := s.open(r.Model, r.Threads)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"plasticity/cmd/internal/request"
 	"plasticity/data"
+	"plasticity/model"
 	"plasticity/record"
 	"plasticity/trainer"
 )
@@ -201,18 +202,26 @@ func TestWorker_Commands(t *testing.T) {
 	if text.Prompt != prompt.Prompt || len(text.Tokens) == 0 || text.Finish == "" || strings.Contains(out, `\u003c`) {
 		t.Errorf("generated %s", out)
 	}
-	for _, model := range []string{hf, again} {
-		if got := loss(model); got != first {
-			t.Errorf("loss of %s: %+v, of the run %+v", model, got, first)
+	for _, folder := range []string{hf, again} {
+		if got := loss(folder); got != first {
+			t.Errorf("loss of %s: %+v, of the run %+v", folder, got, first)
 		}
-		prompt.Model = model
+		prompt.Model = folder
 		if _, same, errs := work(t, request.CommandGenerate, prompt); same != out {
-			t.Errorf("%s generated %s, the run %s %s", model, same, out, errs)
+			t.Errorf("%s generated %s, the run %s %s", folder, same, out, errs)
 		}
 	}
 	prompt.Model, prompt.JSON = dir, false
 	if _, plain, _ := work(t, request.CommandGenerate, prompt); plain != text.Prompt+text.Text+"\n" {
 		t.Errorf("streamed %q, want %q", plain, text.Prompt+text.Text+"\n")
+	}
+	weights := filepath.Join(record.CheckpointPath(dir, 20), model.WeightsFile)
+	if err := os.Truncate(weights, 100); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs = work(t, request.CommandEvalLoss, request.EvalLoss{Model: dir, Data: prepared + "/val", Tokens: 128, Threads: 1, JSON: true})
+	if code != record.OK || decode[request.Loss](t, out) == first || !strings.Contains(errs, "warning: ") || !strings.Contains(errs, weights[len(dir):len(weights)-len(model.WeightsFile)-1]) || !strings.Contains(errs, "step 10 is used instead") {
+		t.Errorf("a damaged checkpoint: %d %q %q", code, out, errs)
 	}
 	prompt.Prompt = strings.Repeat("fellow citizens ", 20)
 	if code, out, errs := work(t, request.CommandGenerate, prompt); code != record.Usage || out != "" || !strings.Contains(errs, "context is 16") {

@@ -27,6 +27,27 @@ func open(path string, threads int) (*model.Transformer, model.Source, error) {
 	return model.Open(path, torch.Float32)
 }
 
+// open is open that warns of damaged checkpoints.
+func (s streams) open(path string, threads int) (*model.Transformer, model.Source, error) {
+	m, source, err := open(path, threads)
+	s.warnOf(source)
+	return m, source, err
+}
+
+// locate finds a model without reading its weights, and warns in the same way.
+func (s streams) locate(path string) (model.Source, error) {
+	source, err := model.Locate(path)
+	s.warnOf(source)
+	return source, err
+}
+
+// warnOf says that a model is an older one than its run's newest.
+func (s streams) warnOf(source model.Source) {
+	for _, p := range source.LeftOut {
+		fmt.Fprintf(s.errs, "warning: %s: step %d is used instead\n", p, source.Step)
+	}
+}
+
 // compute is what generates and evaluates on this machine.
 func compute(threads int) eval.Compute {
 	return eval.Compute{Step: config.StepAuto, Precision: torch.Float32, Threads: trainer.ThreadsOr(threads)}
@@ -67,7 +88,7 @@ func generate(ctx context.Context, r request.Generate, s streams) error {
 	if r.MaxTokens < 1 {
 		return record.Fail(record.Usage, "--max-tokens %d: at least 1", r.MaxTokens)
 	}
-	m, source, err := open(r.Model, r.Threads)
+	m, source, err := s.open(r.Model, r.Threads)
 	if err != nil {
 		return err
 	}
@@ -112,7 +133,7 @@ func evalLoss(ctx context.Context, r request.EvalLoss, s streams) error {
 	if err != nil {
 		return err
 	}
-	m, source, err := open(r.Model, r.Threads)
+	m, source, err := s.open(r.Model, r.Threads)
 	if err != nil {
 		return err
 	}
@@ -151,7 +172,7 @@ func belongs(source model.Source, set *data.Set) error {
 
 // export writes a Hugging Face folder.
 func export(r request.Export, s streams) error {
-	m, source, err := open(r.Run, 0)
+	m, source, err := s.open(r.Run, 0)
 	if err != nil {
 		return err
 	}

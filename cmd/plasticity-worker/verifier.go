@@ -49,7 +49,7 @@ func verifier(ctx context.Context, r request.Verifier, s streams) error {
 	if err != nil {
 		return err
 	}
-	m, source, err := open(r.Model, r.Threads)
+	m, source, err := s.open(r.Model, r.Threads)
 	if err != nil {
 		return err
 	}

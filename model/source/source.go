@@ -69,6 +69,8 @@ type Model struct {
 	RunDir string       // folder of the run; empty for a Hugging Face folder
 	Step   int64        // of the run's checkpoint
 	Tokens int64        // that the run had read by then; 0 when its checkpoint does not say
+	// LeftOut are newer checkpoints of the run that are damaged, so that this one was taken.
+	LeftOut []record.Problem
 
 	weights         string   // the file, or the Hugging Face folder
 	tokenizers      []string // where a tokenizer may lie, best first
@@ -153,14 +155,16 @@ func noCheckpoint(dir string) error {
 
 // locateRun takes a run's newest checkpoint that is whole.
 func locateRun(fsys record.FS, dir string) (Model, error) {
-	c, _, err := record.FindCheckpoint(fsys, dir)
+	c, problems, err := record.FindCheckpoint(fsys, dir)
 	if err != nil {
 		return Model{}, err
 	}
 	if c == nil {
 		return Model{}, noCheckpoint(dir)
 	}
-	return modelOf(dir, dir, c)
+	m, err := modelOf(dir, dir, c)
+	m.LeftOut = problems
+	return m, err
 }
 
 // locateCheckpoint takes a given checkpoint; its run is two folders above.
