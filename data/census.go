@@ -52,27 +52,25 @@ type fileCensus struct {
 	least, most draw // the documents nearest to going to val, and farthest from it
 }
 
-// draw is the lot of a document: below the fraction for val it goes there.
+// draw is the lot of a document: below the fraction for val it goes there. Copies have one lot.
 type draw struct {
-	value    uint64
-	file     int
-	document int64
-	bytes    int64
-	valid    bool
+	value uint64
+	bytes int64   // of the document
+	at    []int64 // where it stands in its file; empty: there is none
 }
 
-// before says whether d comes before e, by value, then by place.
-func (d draw) before(e draw) bool {
+// take makes d the lot of a document if that is better, or notes another copy.
+func (d *draw) take(value uint64, bytes, document int64, better func(a, b uint64) bool) {
 	switch {
-	case !d.valid || !e.valid:
-		return d.valid
-	case d.value != e.value:
-		return d.value < e.value
-	case d.file != e.file:
-		return d.file < e.file
+	case len(d.at) == 0 || better(value, d.value):
+		*d = draw{value, bytes, []int64{document}}
+	case value == d.value:
+		d.at = append(d.at, document)
 	}
-	return d.document < e.document
 }
+
+func less(a, b uint64) bool { return a < b }
+func more(a, b uint64) bool { return a > b }
 
 // census is what the first reading of all inputs found: which documents there are and where each goes.
 type census struct {
@@ -91,7 +89,7 @@ func takeCensus(ctx context.Context, list inputs, fraction float64, seed int64, 
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, in := range list.files {
 		group.Go(func() error {
-			counter := newCounter(&c.files[i], i, fraction, seed)
+			counter := newCounter(&c.files[i], fraction, seed)
 			report := progress.file()
 			err := readDocuments(ctx, in, func(p piece) error {
 				report(p.read)
@@ -126,46 +124,61 @@ func (c *census) total() {
 	c.digest = hex.EncodeToString(all.Sum(nil))
 }
 
-// force moves one document when chance left train or val without any and there are two at least.
+// force moves one document, with its copies, when chance left train or val without any and there is another one.
 func (c *census) force(fraction float64) {
-	if c.count[markTrain]+c.count[markVal] < 2 || fraction <= 0 {
+	if fraction <= 0 {
 		return
 	}
-	var chosen draw
 	switch {
 	case c.count[markVal] == 0:
-		for i := range c.files {
-			if d := c.files[i].least; d.before(chosen) {
-				chosen = d
-			}
-		}
-		c.move(chosen, markTrain, markVal, -chosen.bytes)
+		c.moveFirst(func(f *fileCensus) *draw { return &f.least }, less, markTrain, markVal)
 	case c.count[markTrain] == 0:
-		for i := range c.files {
-			if d := c.files[i].most; !chosen.valid || d.valid && chosen.before(d) {
-				chosen = d
+		c.moveFirst(func(f *fileCensus) *draw { return &f.most }, more, markVal, markTrain)
+	}
+}
+
+// moveFirst moves the document whose lot is the best of all files, unless every document is a copy of it.
+func (c *census) moveFirst(of func(*fileCensus) *draw, better func(a, b uint64) bool, from, to mark) {
+	var chosen draw
+	copies := 0
+	for i := range c.files {
+		switch d := of(&c.files[i]); {
+		case len(d.at) == 0:
+		case copies == 0 || better(d.value, chosen.value):
+			chosen, copies = *d, len(d.at)
+		case d.value == chosen.value:
+			copies += len(d.at)
+		}
+	}
+	if int64(copies) == c.count[from] {
+		return
+	}
+	for i := range c.files {
+		if d := of(&c.files[i]); d.value == chosen.value {
+			for _, document := range d.at {
+				c.move(&c.files[i], document, d.bytes, from, to)
 			}
 		}
-		c.move(chosen, markVal, markTrain, chosen.bytes)
 	}
 }
 
 // move changes the mark of one document.
-func (c *census) move(d draw, from, to mark, trainBytes int64) {
-	f := &c.files[d.file]
-	f.marks.set(d.document, to)
+func (c *census) move(f *fileCensus, document, bytes int64, from, to mark) {
+	f.marks.set(document, to)
 	f.count[from]--
 	f.count[to]++
 	c.count[from]--
 	c.count[to]++
-	f.trainBytes += trainBytes
-	c.trainBytes += trainBytes
+	if to == markVal {
+		bytes = -bytes
+	}
+	f.trainBytes += bytes
+	c.trainBytes += bytes
 }
 
 // counter takes the census of one file.
 type counter struct {
 	to        *fileCensus
-	file      int
 	threshold uint64
 	seed      [8]byte
 	all       hash.Hash // over the digests of the documents
@@ -174,8 +187,8 @@ type counter struct {
 	blank     bool
 }
 
-func newCounter(to *fileCensus, file int, fraction float64, seed int64) *counter {
-	c := &counter{to: to, file: file, all: sha256.New(), one: sha256.New()}
+func newCounter(to *fileCensus, fraction float64, seed int64) *counter {
+	c := &counter{to: to, all: sha256.New(), one: sha256.New()}
 	c.threshold = uint64(fraction * (1 << 63)) // in units of 2⁻⁶³, exact enough and without overflow
 	binary.LittleEndian.PutUint64(c.seed[:], uint64(seed))
 	return c
@@ -202,19 +215,15 @@ func (c *counter) document() {
 	k := markEmpty
 	if !c.blank {
 		lot := sha256.Sum256(append(c.seed[:], digest...))
-		d := draw{binary.LittleEndian.Uint64(lot[:]) >> 1, c.file, c.to.marks.n, c.bytes, true}
+		value := binary.LittleEndian.Uint64(lot[:]) >> 1
 		k = markTrain
-		if d.value < c.threshold {
+		if value < c.threshold {
 			k = markVal
 		} else {
 			c.to.trainBytes += c.bytes
 		}
-		if d.before(c.to.least) {
-			c.to.least = d
-		}
-		if !c.to.most.valid || c.to.most.before(d) {
-			c.to.most = d
-		}
+		c.to.least.take(value, c.bytes, c.to.marks.n, less)
+		c.to.most.take(value, c.bytes, c.to.marks.n, more)
 		c.to.bytes += c.bytes
 	}
 	c.to.marks.add(k)

@@ -229,7 +229,7 @@ func (p *preparation) summary(unchanged bool) (Summary, error) {
 		s.Vocab, s.TokenizerSHA256 = set.Vocab(), set.TokenizerDigest()
 	}
 	if s.Val.Documents == 0 {
-		s.Warnings = append(s.Warnings, "there is only one document, and documents are never split: val is empty, so nothing can be evaluated on it; give more files, or one document a line as JSON")
+		s.Warnings = append(s.Warnings, "there is only one document, or only copies of one, and documents are never split: val is empty, so nothing can be evaluated on it; give more files, or one document a line as JSON")
 	}
 	if p.vocab > s.Vocab {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the train documents have only enough pairs seen twice for a vocabulary of %d, not %d", s.Vocab, p.vocab))

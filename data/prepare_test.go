@@ -179,6 +179,29 @@ func TestPrepare_BothSplitsHaveADocument(t *testing.T) {
 	}
 }
 
+// Where chance leaves a side empty, a document moves there with all of its copies, or train would have the text of val.
+func TestPrepare_CopiesMoveTogether(t *testing.T) {
+	texts := prose(3)
+	for seed := range int64(8) {
+		for _, fraction := range []float64{1e-9, 0.999999} {
+			out, s := prepare(t, []string{texts[0], texts[1], texts[0], texts[2], texts[1], texts[2], texts[0]}, func(o *PrepareOptions) { o.Seed, o.ValFraction = seed, fraction })
+			train, val := splitTexts(t, filepath.Join(out, "train")), splitTexts(t, filepath.Join(out, "val"))
+			if len(train) == 0 || len(val) == 0 || len(train)+len(val) != 7 || s.Train.Bytes != int64(len(strings.Join(train, ""))) {
+				t.Errorf("seed %d, fraction %g: %d and %d documents, %d bytes of train", seed, fraction, len(train), len(val), s.Train.Bytes)
+			}
+			for _, text := range val {
+				if slices.Contains(train, text) {
+					t.Errorf("seed %d, fraction %g: a document of val is in train, too", seed, fraction)
+				}
+			}
+		}
+	}
+	_, s := prepare(t, []string{texts[0], texts[0]}, nil)
+	if s.Train.Documents+s.Val.Documents != 2 || s.Train.Documents*s.Val.Documents != 0 || len(s.Warnings) != 1 {
+		t.Errorf("copies of one document: %+v", s)
+	}
+}
+
 func TestPrepare_OneDocumentIsNotSplit(t *testing.T) {
 	out, s := prepare(t, prose(1), nil)
 	if s.Train.Documents != 1 || s.Val.Documents != 0 || len(s.Warnings) != 1 {
