@@ -34,10 +34,13 @@ func (s *Set) Encode(tok *data.Tokenizer, context int) (*Corpus, error) {
 	if c.test, err = encodeAll(tok, s.test, context); err != nil {
 		return nil, err
 	}
+	eos, _ := tok.EOS() // stands for no text
 	bytes, count := 0, 0
 	for _, r := range c.test {
 		for _, id := range r.ids[max(r.start, 1):] {
-			bytes += len(tok.Bytes(id))
+			if id != eos {
+				bytes += len(tok.Bytes(id))
+			}
 			count++
 		}
 	}
