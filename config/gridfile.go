@@ -40,9 +40,9 @@ type gridReader struct {
 	grid     Grid
 	reader   *reader
 	problems *problemList
-	sets     layer   // of the grid
-	scaleSet layer   // of the chosen scale
-	recipes  []layer // what each fine-tuning sets
+	sets     layer         // of the grid
+	scaleSet layer         // of the chosen scale
+	recipes  []recipeLayer // of each fine-tuning
 }
 
 func gridKeys() []string {

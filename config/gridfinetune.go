@@ -125,7 +125,13 @@ func (g *gridReader) entry(path string, n *yaml.Node) {
 	}
 	entry.Config = g.relative(entry.Config)
 	g.grid.Finetune = append(g.grid.Finetune, entry)
-	g.recipes = append(g.recipes, set)
+	g.recipes = append(g.recipes, recipeLayer{path, set})
+}
+
+// recipeLayer is what a fine-tuning sets, and where in the file it stands.
+type recipeLayer struct {
+	path string
+	set  layer
 }
 
 // tasks reads a name or a list of names.
@@ -144,12 +150,12 @@ func (g *gridReader) tasks(path string, n *yaml.Node) []string {
 func (g *gridReader) composeFinetune() error {
 	for i := range g.grid.Finetune {
 		e := &g.grid.Finetune[i]
-		path := fmt.Sprintf("finetune[%d]", i)
+		path, set := g.recipes[i].path, g.recipes[i].set
 		base, err := g.baseLayer(e.Config, path+".config")
 		if err != nil {
 			return err
 		}
-		e.layers = []layer{base, g.recipes[i]}
+		e.layers = []layer{base, set}
 		chosen := layer{}
 		for _, a := range e.Axes {
 			maps.Copy(chosen, a.decides())
@@ -158,7 +164,7 @@ func (g *gridReader) composeFinetune() error {
 			g.decided(l)
 		}
 		g.excluded(e.Axes)
-		g.contested(g.recipes[i], e.Axes, "one of the two in "+path)
+		g.contested(set, e.Axes, "one of the two in "+path)
 	}
 	return nil
 }
