@@ -17,7 +17,7 @@ import (
 
 func newData(a *app) *cobra.Command {
 	return group("data", "Fetch text, train tokenizers, make token shards and fine-tuning tasks", `  plasticity data fetch sotu
-  plasticity data prepare --in ~/.cache/plasticity/sotu --tokenizer bpe:512 --out data/sotu-512
+  plasticity data prepare --in "$(plasticity data fetch sotu)" --tokenizer bpe:512 --out data/sotu-512
   plasticity data task arithmetic --out data/arithmetic
   plasticity data inspect data/sotu-512 --show 2`,
 		newDataFetch(a), newDataTokenizer(a), newDataPrepare(a), newDataTask(a), newDataInspect(a))

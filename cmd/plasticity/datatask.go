@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ Tasks of public data are made of what you downloaded from the hub into folders o
 			if err := checkTask(cmd, &o, show); err != nil {
 				return err
 			}
-			o.Name = args[0]
+			o.Name, o.Cache = args[0], filepath.Join(a.cacheDir(), "data")
 			report, finish := a.bytesProgress("task")
 			o.Progress = report
 			ctx, stop := interruptible(cmd.Context())

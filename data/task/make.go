@@ -32,6 +32,8 @@ type Options struct {
 	// From is the folder with the downloaded data sets of a public task; of gosource, a folder of texts in place of the
 	// sources of the Go distribution.
 	From string
+	// Cache is the folder that data.Fetch keeps data sets in; empty: its default.
+	Cache string
 	// Seed decides which examples a family has, and which rows of a public task are taken.
 	Seed int64
 	// Train and Test are the numbers of examples; 0: the default of a family, all of a public task.

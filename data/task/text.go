@@ -42,7 +42,7 @@ func generateText(ctx context.Context, o Options) (*Task, error) {
 	}
 	source := "texts of the folder " + filepath.Base(o.From)
 	if o.From == "" {
-		corpus, err := data.Fetch(ctx, "goroot", data.FetchOptions{})
+		corpus, err := data.Fetch(ctx, "goroot", data.FetchOptions{Cache: o.Cache})
 		if err != nil {
 			return nil, err
 		}
