@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"plasticity/config"
+	"plasticity/data"
 	"plasticity/model"
 	"plasticity/record"
 	"plasticity/torch"
@@ -55,7 +56,7 @@ func Import(fsys record.FS, hf, out string, p Program) error {
 	if err != nil {
 		return err
 	}
-	if err := record.WriteFileAtomic(fsys, r.Path("tokenizer.json"), tokenizer.JSON()); err != nil {
+	if err := keepTokenizer(fsys, r, func() (*data.Tokenizer, error) { return tokenizer, nil }, c.Model.Context); err != nil {
 		return err
 	}
 	meta := record.CheckpointMeta{RunID: id, TokenizerDigest: tokenizer.Digest(), Program: p.Version, Shim: torch.Stamp, Lock: lock}

@@ -151,18 +151,24 @@ func existing(path string) string {
 	}
 }
 
-// maxTokenizer bounds a tokenizer.json.
-const maxTokenizer = 64 << 20
-
-// keepTokenizer copies the tokenizer into the run's folder once, so that the run can be used without
-// the data it was trained on.
-func keepTokenizer(fsys record.FS, r *record.Run, read func() ([]byte, error)) error {
+// keepTokenizer writes the tokenizer into the run's folder once, with the name of its end of text, so that the run can be used without the
+// data it was trained on.
+func keepTokenizer(fsys record.FS, r *record.Run, load func() (*data.Tokenizer, error), context int) error {
 	if _, err := fsys.Stat(r.Path(data.TokenizerFile)); err == nil {
 		return nil
 	}
-	text, err := read()
+	t, err := load()
 	if err != nil {
 		return err
 	}
-	return record.WriteFileAtomic(fsys, r.Path(data.TokenizerFile), text)
+	files, err := t.HFFiles(context)
+	if err != nil {
+		return record.Fail(record.Internal, "%w", err)
+	}
+	for _, f := range slices.Backward(files) { // tokenizer.json, which says that all are there, last
+		if err := record.WriteFileAtomic(fsys, r.Path(f.Name), f.Data); err != nil {
+			return err
+		}
+	}
+	return nil
 }

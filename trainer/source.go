@@ -24,7 +24,7 @@ type source interface {
 	facts() config.DataFacts
 	// verify reads once what open did not read, so that other content is not trained on under this run's id.
 	verify(ctx context.Context) error
-	keepTokenizer(fsys record.FS, r *record.Run) error
+	keepTokenizer(fsys record.FS, r *record.Run, context int) error
 	// load delivers the batches from a step on.
 	load(c config.Resolved, start int64) (batches, error)
 	validation() eval.Text // nil: none
@@ -61,6 +61,9 @@ func openText(c config.Run) (*text, error) {
 	if t.val.TokenizerDigest() != t.train.TokenizerDigest() {
 		return nil, record.Fail(record.Mismatch, "%s and %s were made with different tokenizers: prepare both with one", c.Data.Train, c.Data.Val)
 	}
+	if t.val.Digest() == t.train.Digest() {
+		return nil, record.Fail(record.Usage, "data.val: %s has the text of data.train, %s: validate on text that is not trained on, or leave data.val out", c.Data.Val, c.Data.Train)
+	}
 	return &t, nil
 }
 
@@ -90,10 +93,8 @@ func (t *text) verify(ctx context.Context) error {
 	return nil
 }
 
-func (t *text) keepTokenizer(fsys record.FS, r *record.Run) error {
-	return keepTokenizer(fsys, r, func() ([]byte, error) {
-		return record.ReadFile(record.OS(), t.train.TokenizerPath(), maxTokenizer)
-	})
+func (t *text) keepTokenizer(fsys record.FS, r *record.Run, context int) error {
+	return keepTokenizer(fsys, r, t.train.Tokenizer, context)
 }
 
 func (t *text) load(c config.Resolved, start int64) (batches, error) {
@@ -145,8 +146,8 @@ func (e *exercises) facts() config.DataFacts { return e.corpus.Facts() }
 // verify has nothing left to do: opening read all of it and compared its digests.
 func (e *exercises) verify(context.Context) error { return nil }
 
-func (e *exercises) keepTokenizer(fsys record.FS, r *record.Run) error {
-	return keepTokenizer(fsys, r, func() ([]byte, error) { return e.tokenizer.JSON(), nil })
+func (e *exercises) keepTokenizer(fsys record.FS, r *record.Run, context int) error {
+	return keepTokenizer(fsys, r, func() (*data.Tokenizer, error) { return e.tokenizer, nil }, context)
 }
 
 func (e *exercises) load(c config.Resolved, start int64) (batches, error) {

@@ -174,7 +174,7 @@ func (t *training) create() error {
 	if err := t.run.ClearFailed(); err != nil {
 		return err
 	}
-	if err := t.source.keepTokenizer(t.fsys, t.run); err != nil {
+	if err := t.source.keepTokenizer(t.fsys, t.run, t.config.Model.Context); err != nil {
 		return err
 	}
 	if t.events, err = record.OpenJournal(t.fsys, t.run.Path(record.EventsFile)); err != nil {
