@@ -21,6 +21,9 @@ const (
 	tornSuffix = ".torn"
 )
 
+// ErrLineLost is in the error of an Append that did not keep its line: too many wait already.
+var ErrLineLost = errors.New("this line is lost")
+
 // Journal appends JSON lines to a file. It has one writer: the process that owns the run. Its methods may be called from
 // any goroutine.
 type Journal struct {
@@ -124,8 +127,8 @@ func wholeObject(line []byte) bool {
 }
 
 // Append adds v as one line, with a single write call. When the disk does not take it, Append returns a Failure with IO,
-// leaves no half line behind, and keeps the line: the next Append, Sync or Close tries again, in order; do not
-// append it a second time.
+// leaves no half line behind, and keeps the line, unless the error is ErrLineLost: the next Append, Sync or Close tries again, in order; do
+// not append it a second time.
 func (j *Journal) Append(v any) error {
 	line, err := json.Marshal(v)
 	if err != nil {
@@ -140,7 +143,9 @@ func (j *Journal) Append(v any) error {
 		return Fail(Internal, "journal %s: append after close", j.path)
 	}
 	if j.waiting+len(line) > max(maxPending, j.maxLine) {
-		return Fail(IO, "journal %s: %d lines wait for a disk that takes nothing; this one is lost", j.path, len(j.pending))
+		if err := j.flush(); err != nil {
+			return FailIO(fmt.Errorf("%w: %w", ErrLineLost, err), "journal %s: %d lines wait for a disk that takes nothing", j.path, len(j.pending))
+		}
 	}
 	j.pending = append(j.pending, append(line, '\n'))
 	j.waiting += len(line) + 1

@@ -214,6 +214,37 @@ func TestJournal_DiskFullKeepsRowsInMemory(t *testing.T) {
 	}
 }
 
+// When too much waits, a line is lost with an error that says so, and the first one with room again takes all others along.
+func TestJournal_FullMemoryTriesTheDiskAgain(t *testing.T) {
+	t.Parallel()
+	m := startFS(t, smallFiles)
+	j, err := record.OpenJournal(m, metricsPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := func(step int64) any {
+		return map[string]any{"step": step, "loss": record.Float(step) / 3, "pad": strings.Repeat("x", record.MaxLine/2)}
+	}
+	m.SetCapacity(usedBytes(t, m))
+	kept := int64(0)
+	for err = nil; !errors.Is(err, record.ErrLineLost); kept++ {
+		if kept > 100 {
+			t.Fatal("memory is never full")
+		}
+		if err = j.Append(long(kept + 1)); record.CodeOf(err) != record.IO {
+			t.Fatalf("append on a full disk: %v", err)
+		}
+	}
+	kept-- // the last one was lost
+	m.SetCapacity(math.MaxInt64)
+	if err := errors.Join(j.Append(long(kept+1)), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got, problems := steps(t, m); int64(len(got)) != kept+1 || len(problems) > 0 {
+		t.Errorf("%d of %d rows, %v", len(got), kept+1, problems)
+	}
+}
+
 func TestJournal_CloseSaysWhatIsLost(t *testing.T) {
 	t.Parallel()
 	m := startFS(t, smallFiles)

@@ -38,6 +38,9 @@ type state struct {
 	CPU      string `json:"cpu"`
 	ISA      string `json:"isa,omitempty"` // of the engine's kernels
 	Libtorch string `json:"libtorch"`
+	// Settings that decide bits and may change; empty in checkpoints that do not know them.
+	MicroSequences string `json:"micro_sequences,omitempty"`
+	Deterministic  string `json:"deterministic,omitempty"`
 }
 
 // chain is a hash over the steps of a run: two runs with equal chains saw the same batches and
@@ -73,7 +76,10 @@ func (c *chain) UnmarshalText(text []byte) error {
 // goes on and the next interval tries again.
 func (t *training) save() error {
 	start := time.Now()
-	t.journal.sync()
+	if err := t.journal.sync(); err != nil {
+		t.warn("checkpoint %d is not stored, since the metrics before it are not durable: %v", t.step, err)
+		return nil
+	}
 	if err := record.SaveCheckpoint(t.fsys, t.dir, t.step, t.meta(), t.write); err != nil {
 		if !retryable(err) {
 			return err
@@ -139,6 +145,7 @@ func (t *training) write(d *record.CheckpointDir) error {
 		return encoder.Encode(state{
 			Step: t.step, Updates: t.stepper.Updates(), Tokens: t.step * t.config.TokensPerStep, RunID: t.id, Chain: t.chain,
 			Threads: Threads(t.config.Run), CPU: t.native.CPU, ISA: t.stepper.ISA(), Libtorch: t.native.Libtorch,
+			MicroSequences: fmt.Sprint(t.config.Batch.MicroSequences), Deterministic: fmt.Sprint(t.config.Deterministic),
 		})
 	})
 }

@@ -1,6 +1,8 @@
 package trainer
 
 import (
+	"errors"
+
 	"plasticity/record"
 )
 
@@ -49,7 +51,11 @@ func (j *journal) step(e StepEvent) error {
 		loss, bits := record.Float(v.Loss), record.Float(v.BitsPerByte)
 		m.ValLoss, m.ValBitsPerByte = &loss, &bits
 	}
-	j.said(j.lines.Append(m))
+	err := j.lines.Append(m)
+	if errors.Is(err, record.ErrLineLost) {
+		return err
+	}
+	j.said(err)
 	return nil
 }
 
@@ -62,7 +68,11 @@ func (j *journal) said(err error) {
 }
 
 // sync makes the lines durable, if it can.
-func (j *journal) sync() { j.said(j.lines.Sync()) }
+func (j *journal) sync() error {
+	err := j.lines.Sync()
+	j.said(err)
+	return err
+}
 
 // flush makes them durable or fails.
 func (j *journal) flush() error { return j.lines.Sync() }

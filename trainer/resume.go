@@ -34,7 +34,10 @@ func (t *training) look() error {
 	if err := t.same(old); err != nil {
 		return err
 	}
-	if t.options.Resume != ResumeNever && old.State() == record.StateDone {
+	if old.State() == record.StateDone {
+		if t.options.Resume == ResumeNever {
+			return record.Fail(record.NotPermitted, "%s holds a finished run and --resume never was given: choose another folder with --out", t.dir)
+		}
 		t.run, t.finished = old, true
 		return nil
 	}
@@ -136,6 +139,8 @@ func (t *training) restore(ctx context.Context) error {
 		{"threads", fmt.Sprint(s.Threads), fmt.Sprint(Threads(t.config.Run))},
 		{"step", c.Meta.Step, t.stepper.Name()},
 		{"the engine's kernels for", s.ISA, t.stepper.ISA()},
+		{"batch.micro_sequences", s.MicroSequences, fmt.Sprint(t.config.Batch.MicroSequences)},
+		{"deterministic", s.Deterministic, fmt.Sprint(t.config.Deterministic)},
 	} {
 		if d.was != d.is && d.was != "" && d.is != "" {
 			t.warn("the checkpoint was made with %s %s, this process has %s: bits may differ from here on", d.what, d.was, d.is)

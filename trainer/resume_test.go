@@ -307,6 +307,25 @@ func TestTrain_AnotherRunThanPlanned(t *testing.T) {
 	}
 }
 
+// A finished run is never begun anew in its folder, with or without its checkpoints: it would be done and half trained at once.
+func TestTrain_NeverInAFinishedFolder(t *testing.T) {
+	sets := settings(corpus(t, 1))
+	dir := filepath.Join(folder(t), "run")
+	if _, err := train(t, dir, sets); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, record.CheckpointsDir)); err != nil {
+		t.Fatal(err)
+	}
+	before := listing(t, dir)
+	if _, err := train(t, dir, sets, func(o *Options) { o.Resume = ResumeNever }); record.CodeOf(err) != record.NotPermitted || !strings.Contains(fmt.Sprint(err), "finished run") {
+		t.Errorf("%v (code %d)", err, record.CodeOf(err))
+	}
+	if diff := cmp.Diff(before, listing(t, dir)); diff != "" {
+		t.Errorf("the folder changed:\n%s", diff)
+	}
+}
+
 // A shard of the same size with other content is refused before anything is trained or written.
 func TestTrain_ChangedShard(t *testing.T) {
 	prepared := corpus(t, 1)

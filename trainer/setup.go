@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -78,6 +79,25 @@ type parent struct {
 	identity string // what of it decides this run's numbers: for a run its id and the checkpoint's step
 }
 
+// pin replaces the run that config.init names by its newest checkpoint of this moment: the run may be training on, and the id of this one
+// is of those weights. The notes are about newer checkpoints that are damaged.
+func pin(c *config.Run) (notes []string, err error) {
+	if c.Init == "" {
+		return nil, nil
+	}
+	source, err := model.Locate(c.Init)
+	if err != nil {
+		return nil, fmt.Errorf("init: %w", err)
+	}
+	for _, p := range source.LeftOut {
+		notes = append(notes, fmt.Sprintf("init: %s: step %d is used instead", p, source.Step))
+	}
+	if source.RunID != "" {
+		c.Init = record.CheckpointPath(source.RunDir, source.Step)
+	}
+	return notes, nil
+}
+
 // parentOf identifies the model that config.init names.
 func parentOf(init string) (parent, error) {
 	if init == "" {
@@ -111,13 +131,17 @@ func FolderIdentity(dir string) (string, error) {
 
 // weightsDigest is the SHA-256 over the weight files of a Hugging Face folder, in the order of their names.
 func weightsDigest(dir string) (string, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	entries, err := os.ReadDir(dir) // in the order of their names
 	if err != nil {
-		return "", record.Fail(record.BadData, "init %s: %w", dir, err)
+		return "", record.FailIO(err, "init: read %s", dir)
 	}
-	slices.Sort(files)
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) != ".safetensors" })
+	if len(entries) == 0 {
+		return "", record.Fail(record.BadData, "init: %s has no weights: no file in it ends in .safetensors", dir)
+	}
 	sum := sha256.New()
-	for _, name := range files {
+	for _, entry := range entries {
+		name := filepath.Join(dir, entry.Name())
 		if i, err := os.Stat(name); err != nil || !i.Mode().IsRegular() {
 			return "", record.Fail(record.BadData, "init: %s is not a regular file: give a folder with the weights themselves", name)
 		}

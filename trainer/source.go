@@ -98,9 +98,13 @@ func (t *text) keepTokenizer(fsys record.FS, r *record.Run, context int) error {
 }
 
 func (t *text) load(c config.Resolved, start int64) (batches, error) {
-	return data.NewLoader(t.train, data.LoaderOptions{
+	l, err := data.NewLoader(t.train, data.LoaderOptions{
 		Context: c.Model.Context, Sequences: c.Batch.Sequences, Vocab: c.Model.Vocab, Seed: c.Seed, Order: c.Data.Order, Start: start,
 	})
+	if err != nil {
+		return nil, err // not a loader that is nil
+	}
+	return l, nil
 }
 
 func (t *text) validation() eval.Text {
@@ -151,7 +155,11 @@ func (e *exercises) keepTokenizer(fsys record.FS, r *record.Run, context int) er
 }
 
 func (e *exercises) load(c config.Resolved, start int64) (batches, error) {
-	return e.corpus.Loader(task.LoaderOptions{Sequences: c.Batch.Sequences, Seed: c.Seed, Order: c.Data.Order, Start: start})
+	l, err := e.corpus.Loader(task.LoaderOptions{Sequences: c.Batch.Sequences, Seed: c.Seed, Order: c.Data.Order, Start: start})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 func (e *exercises) validation() eval.Text { return e.corpus }

@@ -96,6 +96,11 @@ func (t *training) resolve() error {
 	if t.at.note != "" {
 		t.notes = append(t.notes, t.at.note)
 	}
+	notes, err := pin(&c)
+	if err != nil {
+		return err
+	}
+	t.notes = append(t.notes, notes...)
 	if t.source, err = openSource(&c); err != nil {
 		return err
 	}
