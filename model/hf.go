@@ -132,6 +132,9 @@ func Replaceable(fsys record.FS, dir string) error {
 			return record.Fail(record.NotPermitted, "%s holds %s, which is not of an export, and would be replaced as a whole: choose another folder", dir, e.Name())
 		}
 	}
+	if len(entries) > 0 && !source.Exported(fsys, dir) {
+		return record.Fail(record.NotPermitted, "%s holds a model that was not exported by this program, and would be replaced as a whole: choose another folder, or remove it", dir)
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package model_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,6 +128,19 @@ func TestSaveHF_KeepsWhatIsNotItsOwn(t *testing.T) {
 	}
 	if err := model.SaveHF(record.OS(), dir, m, model.ExportOptions{DType: safetensors.BF16}); err != nil {
 		t.Fatalf("over an export: %v", err)
+	}
+	// A folder that transformers wrote has files of the same names.
+	theirs := t.TempDir()
+	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`"exported_by": "plasticity"`), []byte(`"transformers_version": "5.0.0"`), 1)
+	if err := errors.Join(os.WriteFile(filepath.Join(theirs, "config.json"), text, 0o600), os.WriteFile(filepath.Join(theirs, "model.safetensors"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := model.SaveHF(record.OS(), theirs, m, model.ExportOptions{}); record.CodeOf(err) != record.NotPermitted || len(folder(t, theirs)) != 2 {
+		t.Errorf("over somebody's model: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "thesis.tex"), nil, 0o600); err != nil {
 		t.Fatal(err)

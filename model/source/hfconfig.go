@@ -82,6 +82,17 @@ func ReadHFConfig(fsys record.FS, dir string, use Use) (HF, error) {
 	return h, nil
 }
 
+// Exported says that a folder's config.json was written by NewHFConfig.
+func Exported(fsys record.FS, dir string) bool {
+	text, err := record.ReadFile(fsys, filepath.Join(dir, HFConfigFile), maxHFConfig)
+	if err != nil {
+		return false
+	}
+	var c HFConfig
+	fields, err := object(text)
+	return err == nil && json.Unmarshal(fields["exported_by"], &c.ExportedBy) == nil && c.ExportedBy == Exporter
+}
+
 // hfReader collects the problems of a config.json.
 type hfReader struct {
 	use      Use

@@ -34,6 +34,7 @@ type HFConfig struct {
 	BOS              *int32    `json:"bos_token_id"`
 	DType            string    `json:"dtype"`
 	EOS              HFTokens  `json:"eos_token_id"`
+	ExportedBy       string    `json:"exported_by"`        // Exporter: the folder may be replaced by another export
 	HeadDim          int       `json:"head_dim,omitempty"` // Llama's
 	HiddenAct        string    `json:"hidden_act"`
 	HiddenSize       int       `json:"hidden_size"`
@@ -93,12 +94,15 @@ func (t *HFTokens) UnmarshalJSON(text []byte) error {
 	return err
 }
 
+// Exporter is what a config.json written here is known by.
+const Exporter = "plasticity"
+
 // NewHFConfig describes a language model for Hugging Face. A padding token is named only for generation: in config.json it would
 // cut that token's row out of later fine-tuning.
 func NewHFConfig(c config.Model, dtype string, eos []int32) HFConfig {
 	f := familyOf(c)
 	out := HFConfig{
-		Architectures: []string{f.architecture}, DType: dtype, EOS: eos, HiddenAct: "silu", HiddenSize: c.Width, InitRange: 0.02,
+		Architectures: []string{f.architecture}, DType: dtype, EOS: eos, ExportedBy: Exporter, HiddenAct: "silu", HiddenSize: c.Width, InitRange: 0.02,
 		Intermediate: c.FFN, MaxPositions: c.Context, ModelType: f.modelType, Heads: c.Heads, Layers: c.Layers, KVHeads: c.KVHeads,
 		Eps: hfNumber(c.NormEps), Rope: hfRope{hfNumber(c.RopeTheta), "default"}, RopeTheta: hfNumber(c.RopeTheta),
 		Tie: c.TieEmbeddings, TorchDType: dtype, UseCache: true, Vocab: c.Vocab,
