@@ -1,6 +1,9 @@
 package eval
 
-import "plasticity/record"
+import (
+	"plasticity/data"
+	"plasticity/record"
+)
 
 // Judged is an answer to a problem as a verifier learns from it.
 type Judged struct {
@@ -26,11 +29,19 @@ type Measured struct {
 	WithBoth  int       `json:"held_out_problems_with_both"`
 }
 
-// Split divides judged answers: those to one of four problems are held out. The error is BadData unless both parts have right and wrong
-// answers.
-func Split(answers []Judged) (train, held []Judged, err error) {
+// holding keeps the draw of problems to hold out apart from the orders that the same seed gives training.
+const holding = -1
+
+// Split divides judged answers: those to one of four problems are held out, drawn by a seed, since a task's problems may come in a rhythm
+// of difficulty. The error is BadData unless both parts have right and wrong answers.
+func Split(answers []Judged, seed int64) (train, held []Judged, err error) {
+	problems := 0
 	for _, a := range answers {
-		if a.Problem%4 == 3 {
+		problems = max(problems, a.Problem+1)
+	}
+	order := data.NewPermutation(int64(problems), seed, holding)
+	for _, a := range answers {
+		if order.At(int64(a.Problem)) < int64(problems/4) {
 			held = append(held, a)
 		} else {
 			train = append(train, a)

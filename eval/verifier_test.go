@@ -98,7 +98,7 @@ func TestMeasure_PromisesNothing(t *testing.T) {
 // refused in words that help.
 func TestSplit_NeedsBothKindsOfAnswer(t *testing.T) {
 	answers, _ := judgedAnswers(16, 8, 0, 0)
-	train, held, err := Split(answers)
+	train, held, err := Split(answers, 5)
 	if err != nil || SideOf(train) != (Side{12, 96, count(train)}) || SideOf(held) != (Side{4, 32, count(held)}) {
 		t.Errorf("%+v %+v %v", SideOf(train), SideOf(held), err)
 	}
@@ -107,7 +107,9 @@ func TestSplit_NeedsBothKindsOfAnswer(t *testing.T) {
 			t.Fatalf("problem %d is on both sides", a.Problem)
 		}
 	}
-	out := func(a Judged) bool { return a.Problem%4 == 3 }
+	out := func(a Judged) bool {
+		return slices.ContainsFunc(held, func(b Judged) bool { return a.Problem == b.Problem })
+	}
 	for name, c := range map[string]struct {
 		right func(a Judged) bool
 		words string
@@ -122,11 +124,41 @@ func TestSplit_NeedsBothKindsOfAnswer(t *testing.T) {
 		for i := range changed {
 			changed[i].Right = c.right(answers[i])
 		}
-		if _, _, err := Split(changed); record.CodeOf(err) != record.BadData || !strings.Contains(err.Error(), c.words) || !strings.Contains(err.Error(), "--problems") {
+		if _, _, err := Split(changed, 5); record.CodeOf(err) != record.BadData || !strings.Contains(err.Error(), c.words) || !strings.Contains(err.Error(), "--problems") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
+
+// A task with levels in turn, however many there are, has about as much of each level held out as learned from; another seed holds out
+// other problems.
+func TestSplit_TakesAllLevels(t *testing.T) {
+	const problems = 2000
+	answers, _ := judgedAnswers(problems, 2, 0, 0)
+	first, held, err := Split(answers, 1)
+	if err != nil || SideOf(held).Problems != problems/4 {
+		t.Fatalf("%+v %v", SideOf(held), err)
+	}
+	for levels := 2; levels <= 8; levels++ {
+		counts := make([]int, levels)
+		for _, a := range held {
+			counts[a.Problem%levels]++
+		}
+		for level, n := range counts { // four standard deviations
+			if share := float64(len(held)) / float64(levels); math.Abs(float64(n)-share) > 4*math.Sqrt(2*share) {
+				t.Errorf("of %d levels in turn, %d of the %d answers held out are of level %d", levels, n, len(held), level+1)
+			}
+		}
+	}
+	if again, _, _ := Split(answers, 1); !slices.EqualFunc(again, first, sameProblem) {
+		t.Error("the same seed splits otherwise")
+	}
+	if other, _, _ := Split(answers, 2); slices.EqualFunc(other, first, sameProblem) {
+		t.Error("another seed splits the same way")
+	}
+}
+
+func sameProblem(a, b Judged) bool { return a.Problem == b.Problem }
 
 func count(answers []Judged) (right int) {
 	for _, a := range answers {

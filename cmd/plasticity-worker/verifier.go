@@ -119,7 +119,8 @@ func (v *verifying) train(ctx context.Context, origin *verifierOrigin) (*trainer
 	if err != nil {
 		return nil, err
 	}
-	train, held, err := eval.Split(v.judge(problems))
+	r, began := v.request, time.Now()
+	train, held, err := eval.Split(v.judge(problems), r.Seed)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +128,6 @@ func (v *verifying) train(ctx context.Context, origin *verifierOrigin) (*trainer
 	for _, a := range train {
 		right = append(right, a.Right)
 	}
-	r, began := v.request, time.Now()
 	o := trainer.VerdictOptions{Steps: r.Steps, Batch: r.Batch, LR: r.LR, Seed: r.Seed, Threads: r.Threads}
 	if progress := v.streams.progress(r.Quiet); progress != nil {
 		o.Progress = func(step int, loss float64) {
