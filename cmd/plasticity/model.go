@@ -10,6 +10,7 @@ import (
 
 	"plasticity/cmd/internal/request"
 	"plasticity/data/task"
+	"plasticity/eval/metric"
 )
 
 func newGenerate(a *app) *cobra.Command {
@@ -220,8 +221,8 @@ func checkPrecision(precision string) error {
 // checkEvalTask refuses numbers without a meaning; NaN fails every comparison.
 func checkEvalTask(r request.EvalTask) error {
 	switch {
-	case r.Samples < 1 || r.Samples > 1<<16:
-		return fmt.Errorf("--samples %d: want 1 to %d", r.Samples, 1<<16)
+	case r.Samples < 1 || r.Samples > metric.MaxResponses:
+		return fmt.Errorf("--samples %d: want 1 to %d", r.Samples, metric.MaxResponses)
 	case r.Limit < 0 || r.MaxTokens < 0:
 		return errors.New("--limit and --max-tokens: want 0 or more")
 	case !(r.Temperature > 0 && r.Temperature <= 100):

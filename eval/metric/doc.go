@@ -18,7 +18,7 @@
 // A vote reads answers in the tail of a response only ([Judge].ExtractTail). It goes through the responses in order and
 // compares each with the first member of each cluster; responses without an answer there stay alone, every one of them. Of
 // clusters of the same size the one that was made first wins, as does the first of equal rewards. Whether the winner is
-// right is c_ij of its first member, which is judged on the whole response, as everywhere else.
+// right is c_ij of its first member, which is judged on the whole response, as everywhere else. There are [MaxResponses] at most.
 //
 // The scripts of the paper's authors print as correct ratio the mean over those problems only that have a correct
 // response; that is correct_ratio / pass@N.

@@ -153,6 +153,35 @@ func TestScore_VoteComparesWithFirstMembers(t *testing.T) {
 	}
 }
 
+// countingJudge counts comparisons.
+type countingJudge struct {
+	fakeJudge
+	compared *int
+}
+
+func (j countingJudge) Equal(a, b string) bool {
+	*j.compared++
+	return j.fakeJudge.Equal(a, b)
+}
+
+// Answers that were read before are not compared with every cluster again; what does not even equal itself stays alone.
+func TestScore_AVoteComparesTextsOnce(t *testing.T) {
+	t.Parallel()
+	p := metric.Problem{ID: "x", Answer: "1"}
+	for i := range metric.MaxResponses {
+		p.Responses = append(p.Responses, fmt.Sprintf("=%d", 1+i%32))
+	}
+	compared := 0
+	if _, err := metric.Score([]metric.Problem{p}, countingJudge{compared: &compared}, 1); err != nil || compared > 3*metric.MaxResponses {
+		t.Errorf("%d comparisons, %v", compared, err)
+	}
+	p.Responses = []string{"=a", "=a", "=a", "=7", "=7"} // only numbers are answers to the judge
+	result, err := metric.Score([]metric.Problem{p}, nearJudge{}, 1)
+	if err != nil || result.Samples[0].Voted != 3 {
+		t.Errorf("%+v %v", result.Samples, err)
+	}
+}
+
 // With one response there is nothing to choose: every metric is the share of right ones.
 func TestScore_OneResponse(t *testing.T) {
 	t.Parallel()

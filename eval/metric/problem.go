@@ -16,6 +16,9 @@ type Judge interface {
 	Equal(a, b string) bool
 }
 
+// MaxResponses is how many responses to a problem there can be. A vote compares each with every cluster, so its time grows with their square.
+const MaxResponses = 1024
+
 // Problem is a problem with the responses to it. What is optional must be there for all problems or for none.
 type Problem struct {
 	ID      string
@@ -23,7 +26,7 @@ type Problem struct {
 	Answer  string // the gold answer
 	// Greedy is the response at temperature 0; nil: none was made.
 	Greedy *string
-	// Responses are the sampled ones, at least one, as many as to every other problem.
+	// Responses are the sampled ones, at least one and at most MaxResponses, as many as to every other problem.
 	Responses []string
 	// Rewards has a finite number for each of Responses; nil: there are none.
 	Rewards []float64
@@ -75,6 +78,9 @@ func (c *checker) check(p *Problem, place int) error {
 	}
 	if len(p.Responses) == 0 {
 		return &fieldError{"responses", "is empty", "give at least one response"}
+	}
+	if n := len(p.Responses); n > MaxResponses {
+		return &fieldError{"responses", fmt.Sprintf("has %d entries", n), fmt.Sprintf("give at most %d responses to a problem", MaxResponses)}
 	}
 	if err := checkRewards(p); err != nil {
 		return err

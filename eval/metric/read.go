@@ -182,8 +182,6 @@ func parseProblem(line []byte) (Problem, error) {
 			p.Responses, err = decodeList(f, decodeString)
 		case "rewards":
 			p.Rewards, err = decodeList(f, decodeNumber)
-		default:
-			err = &fieldError{fmt.Sprintf("%.80s", f.name), "is unknown", "remove it; there are id, problem, answer, responses, greedy and rewards"}
 		}
 		if err != nil {
 			return Problem{}, err
@@ -224,7 +222,8 @@ type field struct {
 	value json.RawMessage
 }
 
-// fieldsOf returns the fields of a line that is known to be valid JSON.
+// fieldsOf returns the fields of a line that is known to be valid JSON. It stops at the first that is unknown, so there are few to look
+// through however long the line is.
 func fieldsOf(line []byte) ([]field, error) {
 	dec := json.NewDecoder(bytes.NewReader(line))
 	if token, err := dec.Token(); err != nil || token != json.Delim('{') {
@@ -237,6 +236,9 @@ func fieldsOf(line []byte) ([]field, error) {
 			return nil, err
 		}
 		f := field{name: fmt.Sprint(token)} // only a string can be a name
+		if !slices.Contains([]string{"id", "problem", "answer", "responses", "greedy", "rewards"}, f.name) {
+			return nil, &fieldError{fmt.Sprintf("%.80s", f.name), "is unknown", "remove it; there are id, problem, answer, responses, greedy and rewards"}
+		}
 		if slices.ContainsFunc(fields, func(other field) bool { return other.name == f.name }) {
 			return nil, &fieldError{fmt.Sprintf("%.80s", f.name), "comes twice", "keep one of the two"}
 		}

@@ -83,6 +83,8 @@ func TestRead_Refuses(t *testing.T) {
 		"not UTF-8":            {strings.Replace(good, "p", "\xff", 1), nil, []string{"r.jsonl:1: not UTF-8", "anew"}},
 		"unknown field":        {strings.Replace(good, `"problem"`, `"Problem"`, 1), nil, []string{`r.jsonl:1: field "Problem" is unknown: remove it; there are id, problem`}},
 		"field twice":          {strings.Replace(good, `"problem":"p"`, `"id":"b"`, 1), nil, []string{`r.jsonl:1: field "id" comes twice: keep one`}},
+		"unknown and twice":    {strings.Replace(good, `"problem"`, `"u":1,"u"`, 1), nil, []string{`r.jsonl:1: field "u" is unknown`}}, // nothing is gathered that will be refused
+		"many responses":       {strings.Replace(good, `"x"`, `"x"`+strings.Repeat(`,"x"`, metric.MaxResponses-1), 1), nil, []string{`r.jsonl:1: field "responses" has 1025 entries: give at most 1024`}},
 		"missing field":        {good + `{"id":"b","problem":"p","responses":["x","y"]}`, nil, []string{`r.jsonl:2: field "answer" is missing: every line needs id`}},
 		"missing id":           {strings.Replace(good, `"id":"a",`, "", 1), nil, []string{`r.jsonl:1: field "id" is missing`}},
 		"number for id":        {strings.Replace(good, `"a"`, `7`, 1), nil, []string{`r.jsonl:1: field "id" is the number 7, not a string: write a text in quotes`}},

@@ -63,17 +63,21 @@ func vote(responses []string, judge Judge) int {
 		answered    bool
 	}
 	var clusters []cluster
+	joined := make(map[string]int) // where answers went: the same text again need not be compared
 	for i, response := range responses {
 		answer, ok := judge.ExtractTail(response)
-		at := -1
-		if ok {
-			at = slices.IndexFunc(clusters, func(c cluster) bool { return c.answered && judge.Equal(answer, c.answer) })
+		at, again := joined[answer]
+		if !again {
+			at = slices.IndexFunc(clusters, func(c cluster) bool { return ok && c.answered && judge.Equal(answer, c.answer) })
 		}
 		if at < 0 {
-			clusters = append(clusters, cluster{first: i, size: 1, answer: answer, answered: ok})
-			continue
+			at = len(clusters)
+			clusters = append(clusters, cluster{first: i, answer: answer, answered: ok})
 		}
 		clusters[at].size++
+		if ok && judge.Equal(answer, answer) { // not so for what is no answer of the kind
+			joined[answer] = at
+		}
 	}
 	largest := clusters[0]
 	for _, c := range clusters[1:] {
