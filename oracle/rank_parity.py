@@ -49,9 +49,13 @@ def measure(a, b, formula):
     # Behind the first E there is rounding only.
     assert sigma[size:].max(initial=0) <= 1e-12 * sigma[0]
     sigma = sigma[:size]
-    difference = np.linalg.norm(a.T @ a - b @ b.T)
-    out = {"singular_values": sigma.tolist(), "balance": difference / (np.linalg.norm(a) ** 2 + np.linalg.norm(b) ** 2)}
-    return out | ranks(sigma, formula, size)
+    return {"singular_values": sigma.tolist()} | ranks(sigma, formula, size)
+
+
+def balance(shared, own):
+    """Compares a factor [E, D] that heads share with the factors [E, D] of those heads."""
+    difference = np.linalg.norm(shared @ shared.T - sum(f @ f.T for f in own))
+    return difference / (np.linalg.norm(shared) ** 2 + sum(np.linalg.norm(f) ** 2 for f in own))
 
 
 def heads_of(tensors, config, layer, formula):
@@ -64,12 +68,13 @@ def heads_of(tensors, config, layer, formula):
     if formula["folded_norms"]:
         q = np.diag(tensors[f"{prefix}q_norm.weight"]) @ q
         k = np.diag(tensors[f"{prefix}k_norm.weight"]) @ k
+    rows = [slice(h * size, (h + 1) * size) for h in range(heads)]
     for h in range(heads):
-        mine = slice(h * size, (h + 1) * size)
-        shared = slice(h // group * size, (h // group + 1) * size)
+        mine, shared = rows[h], rows[h // group]
+        together = rows[h // group * group : (h // group + 1) * group]
         yield {
-            "qk": measure(q[mine].T, k[shared], formula),
-            "vp": measure(v[shared].T, o[:, mine].T, formula),
+            "qk": measure(q[mine].T, k[shared], formula) | {"balance": balance(k[shared], [q[r] for r in together])},
+            "vp": measure(v[shared].T, o[:, mine].T, formula) | {"balance": balance(v[shared], [o[:, r].T for r in together])},
         }
 
 

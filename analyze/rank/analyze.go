@@ -199,7 +199,8 @@ func (o *Options) analyze(ctx context.Context, m source.Model, progress func(don
 	return point, all, nil
 }
 
-// heads measures every head of a layer, in parallel: first the triangles of the shared keys and values, then the products.
+// heads measures every head of a layer, in parallel: first the triangles of the shared keys and values, then the products, then how each
+// group of heads balances what it shares.
 func (o *Options) heads(ctx context.Context, a *attention, heads, kvHeads int) (qk, vp []head, err error) {
 	keys, values := make([]*mat.Dense, kvHeads), make([]*mat.Dense, kvHeads)
 	err = o.each(ctx, kvHeads, func(g int) error {
@@ -209,17 +210,29 @@ func (o *Options) heads(ctx context.Context, a *attention, heads, kvHeads int) (
 	if err != nil {
 		return nil, nil, err
 	}
+	group := heads / kvHeads
 	qk, vp = make([]head, heads), make([]head, heads)
+	queries, outputs := make([]*mat.Dense, heads), make([]*mat.Dense, heads)
 	err = o.each(ctx, heads, func(h int) error {
-		g := h / (heads / kvHeads)
+		queries[h], outputs[h] = triangle(a.rows(a.q, a.qGain, h)), triangle(a.output(h))
 		var err error
-		if qk[h], err = o.pair(triangle(a.rows(a.q, a.qGain, h)), keys[g]); err != nil {
+		if qk[h], err = o.pair(queries[h], keys[h/group]); err != nil {
 			return err
 		}
-		vp[h], err = o.pair(values[g], triangle(a.output(h)))
+		vp[h], err = o.pair(values[h/group], outputs[h])
 		return err
 	})
-	return qk, vp, err
+	if err != nil {
+		return nil, nil, err
+	}
+	for g := range kvHeads {
+		first, end := g*group, (g+1)*group
+		balanceQK, balanceVP := balance(keys[g], queries[first:end]), balance(values[g], outputs[first:end])
+		for h := first; h < end; h++ {
+			qk[h].balance, vp[h].balance = balanceQK, balanceVP
+		}
+	}
+	return qk, vp, nil
 }
 
 // pair measures the product AᵀB from the triangles of A and B.
@@ -228,9 +241,7 @@ func (o *Options) pair(a, b *mat.Dense) (head, error) {
 	if err != nil {
 		return head{}, err
 	}
-	h := o.Formula.measure(sigma)
-	h.balance = balance(a, b)
-	return h, nil
+	return o.Formula.measure(sigma), nil
 }
 
 // each does the work for 0 to n−1, on a bounded number of threads.

@@ -34,10 +34,12 @@ func repeated(x float64, n int) []float64 { return slices.Repeat([]float64{x}, n
 // pairOf measures AᵀB by a formula.
 func pairOf(t *testing.T, f Formula, a, b *mat.Dense) head {
 	t.Helper()
-	h, err := (&Options{Formula: f}).pair(triangle(a), triangle(b))
+	x, y := triangle(a), triangle(b)
+	h, err := (&Options{Formula: f}).pair(x, y)
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.balance = balance(x, []*mat.Dense{y})
 	return h
 }
 
@@ -217,6 +219,35 @@ func TestHeads_Properties(t *testing.T) {
 	copies.q = slices.Repeat(copies.q[:size*width], heads)
 	qk2, _ = measureLayer(t, &copies, heads, 1, 2)
 	sameHeads(t, "copies", qk2, slices.Repeat(qk2[:1], heads), 1, 0)
+}
+
+// A group is in balance with what it shares where the sum over its heads is: heads of half the shared factor, of which there are four,
+// turned each in its own way in the residual stream; one head alone is far from it.
+func TestHeads_BalanceOfAGroup(t *testing.T) {
+	const width, heads, kvHeads, size = 40, 8, 2, 5
+	a := layerOf(8, width, heads, kvHeads)
+	r := rand.New(rand.NewPCG(9, 9))
+	a.q = nil
+	var outputs []float32 // W_Pᵀ
+	inside := []int{0, 1, 2, 3, 4}
+	for h := range heads {
+		g := h / (heads / kvHeads)
+		columns, shared := r.Perm(width), func(of []float32) []float32 { return times(of[g*size*width:(g+1)*size*width], 0.5) }
+		a.q = append(a.q, permute(shared(a.k), width, inside, columns)...)
+		outputs = append(outputs, permute(shared(a.v), width, inside, columns)...)
+	}
+	a.p = transpose(outputs, width)
+	qk, vp := measureLayer(t, &a, heads, kvHeads, 2)
+	for h := range heads {
+		if qk[h].balance > 1e-12 || vp[h].balance > 1e-12 {
+			t.Errorf("head %d: balance %v of W_QK, %v of W_VP", h, qk[h].balance, vp[h].balance)
+		}
+	}
+	clear(a.q[size*width : 4*size*width]) // the other heads of the first group
+	qk, _ = measureLayer(t, &a, heads, kvHeads, 2)
+	if qk[0].balance < 0.1 || qk[3].balance != qk[0].balance || qk[4].balance > 1e-12 {
+		t.Errorf("without three of four heads: %v, %v, and %v in the other group", qk[0].balance, qk[3].balance, qk[4].balance)
+	}
 }
 
 func times(values []float32, by float32) []float32 {

@@ -11,12 +11,17 @@
 //
 // where H/G query heads share W_K and W_V. What attention computes with them are the products
 //
-//	W_QK = W_Qᵀ W_K     the score of tokens x, y is xᵀ W_QK y
+//	W_QK = W_Qᵀ W_K     the score of tokens x, y at one position is xᵀ W_QK y; between others rotary embedding turns W_Q and W_K
 //	W_VP = W_Vᵀ W_Pᵀ    attending to y adds W_VPᵀ y to the residual stream
 //
 // both [D, D] and of rank E at most (Kobayashi, Akram, von Oswald, NeurIPS 2024, arXiv 2410.23819). With AᵀB either of them, A
 // and B [E, D], and the thin factorisations Aᵀ = Q R, Bᵀ = Q′ R′, the singular values of AᵀB are those of R R′ᵀ, which is [E, E]:
 // no matrix of D × D is ever formed. Everything is computed in float64. One layer of the model is in memory at a time.
+//
+// The balance of factors says how far a group is from where L2 regularisation drives it in the paper cited: with all H/G query heads of
+// the group, W_K W_Kᵀ = Σ W_Q W_Qᵀ and W_V W_Vᵀ = Σ W_Pᵀ W_P. It is the same number for each head of a group. For W_V and W_P this holds of
+// every model here. For W_Q and W_K it holds of that part of the difference alone which commutes with the rotations of rotary embedding,
+// and of nothing in OLMo-2, whose norms on queries and keys take the scale out of the factors: there the balance is a description.
 //
 // formula.go has the definitions, spectrum.go the linear algebra, weights.go the tensors, analyze.go the way through a model, write.go the files.
 //

@@ -56,7 +56,7 @@ type head struct {
 	stable        float64 // Σ σ² / σ₁²
 	entropy       float64 // exp(−Σ p ln p) with p = σ / Σ σ (Roy and Vetterli, EUSIPCO 2007)
 	participation float64 // (Σ σ²)² / Σ σ⁴
-	balance       float64 // of the factors, see balance
+	balance       float64 // of the factors of its group, see balance
 	sigma         []float64
 }
 

@@ -28,16 +28,19 @@ func singularValues(a, b *mat.Dense) ([]float64, error) {
 	return svd.Values(nil), nil
 }
 
-// balance is ‖AAᵀ − BBᵀ‖ / (‖A‖² + ‖B‖²) in Frobenius norms, from the triangles R of A and B (AAᵀ = RᵀR): 0 for factors that are in balance, as
-// training with weight decay makes them (Kobayashi et al.), at most 1. Two zeros are in balance.
-func balance(a, b *mat.Dense) float64 {
-	normA, normB := mat.Norm(a, 2), mat.Norm(b, 2)
-	if normA == 0 && normB == 0 {
+// balance is ‖SSᵀ − Σ FFᵀ‖ / (‖S‖² + Σ ‖F‖²) in Frobenius norms, for the factor S that the query heads of a group share and the factors F of
+// those heads, from their triangles R (SSᵀ = RᵀR): 0 for factors that are in balance, at most 1. Zeros are in balance. See the package comment.
+func balance(shared *mat.Dense, own []*mat.Dense) float64 {
+	var difference, gram mat.Dense
+	difference.Mul(shared.T(), shared)
+	squares := mat.Trace(&difference)
+	for _, factor := range own {
+		gram.Mul(factor.T(), factor)
+		squares += mat.Trace(&gram)
+		difference.Sub(&difference, &gram)
+	}
+	if squares == 0 {
 		return 0
 	}
-	var gramA, gramB mat.Dense
-	gramA.Mul(a.T(), a)
-	gramB.Mul(b.T(), b)
-	gramA.Sub(&gramA, &gramB)
-	return mat.Norm(&gramA, 2) / (normA*normA + normB*normB)
+	return mat.Norm(&difference, 2) / squares
 }

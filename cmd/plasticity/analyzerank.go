@@ -26,7 +26,7 @@ func newAnalyzeRank(a *app) *cobra.Command {
 		Long: `Measure how many dimensions attention uses: for each layer and query head the singular values of W_QK = W_Qᵀ W_K and
 W_VP = W_Vᵀ W_Pᵀ. The pseudo-rank is the smallest number of them whose sum reaches --threshold of the total, to the power --power;
 beside it are the number above --tolerance of the largest, stable rank, entropy rank, participation ratio, and the balance of
-the two factors (0: AAᵀ = BBᵀ).
+the factors of the heads that share keys and values (0: W_K W_Kᵀ = Σ W_Q W_Qᵀ, and W_V W_Vᵀ = Σ W_Pᵀ W_P).
 
 DIR is a run (its newest checkpoint, or with --all every one it has kept), a checkpoint, or a Hugging Face folder of a Llama or OLMo-2
 model, in one safetensors file or several. OUT/rank.json has the numbers with the formula beside them, OUT/rank.csv a line for each
