@@ -126,11 +126,11 @@ func (d *gapDocument) comparisons(out *Gap) error {
 		if !finite(one.Seen) || !finite(one.Unseen) || !(math.Abs(one.Value()-float64(*c.Gap)) <= 1e-6*(1+math.Abs(one.Seen))) {
 			return fmt.Errorf("%s: the gap is not the difference of two losses", c.HeldOut)
 		}
-		if !finite(one.Low) || !finite(one.High) || one.Low > one.High {
-			return fmt.Errorf("%s: the interval over documents is none", c.HeldOut)
-		}
-		if min(c.SeenDocuments, c.HeldOutDocuments) < 2 {
+		switch {
+		case min(c.SeenDocuments, c.HeldOutDocuments) < 2: // older results have an interval without width
 			one.Low, one.High = math.NaN(), math.NaN()
+		case !finite(one.Low) || !finite(one.High) || one.Low > one.High:
+			return fmt.Errorf("%s: the interval over documents is none", c.HeldOut)
 		}
 		out.Comparisons = append(out.Comparisons, one)
 	}

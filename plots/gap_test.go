@@ -148,14 +148,18 @@ func TestParseGap_RefusesWhatIsNot(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	// windows of one document have no interval over documents; a model that does not say what it read has no passes
-	d := gapJSON(r.Gap, r.Info.ID)
-	first(d)["seen_documents"], d["passes"], d["settings"].(object)["samples"] = 1, "NaN", gapAllRead
-	text, err := json.Marshal(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if g, err := parseGap(text, r.Info.ID); err != nil || finite(g.Comparisons[0].Low) || finite(g.Passes) || !g.Settings.AllRead {
-		t.Errorf("%+v, %v", g, err)
+	// windows of one document have no interval over documents, whether the file says so or has one without width; a model that does not
+	// say what it read has no passes
+	for _, interval := range []any{[]float64{1, 1}, []string{"NaN", "NaN"}} {
+		d := gapJSON(r.Gap, r.Info.ID)
+		first(d)["gap_interval_95_over_documents"] = interval
+		first(d)["seen_documents"], d["passes"], d["settings"].(object)["samples"] = 1, "NaN", gapAllRead
+		text, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g, err := parseGap(text, r.Info.ID); err != nil || finite(g.Comparisons[0].Low) || finite(g.Passes) || !g.Settings.AllRead {
+			t.Errorf("%+v, %v", g, err)
+		}
 	}
 }

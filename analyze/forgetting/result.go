@@ -38,7 +38,7 @@ type Result struct {
 	BaseLoss   record.Float `json:"base_nats_per_token"`
 	TunedLoss  record.Float `json:"tuned_nats_per_token"`
 	Forgetting record.Float `json:"forgetting_nats_per_token"`
-	// Bootstrapped intervals of Forgetting: over windows, and over whole documents.
+	// Bootstrapped intervals of Forgetting: over windows, and over whole documents; NaN where there is one alone.
 	Interval         [2]record.Float `json:"forgetting_interval_95"`
 	DocumentInterval [2]record.Float `json:"forgetting_interval_95_over_documents"`
 }
@@ -78,7 +78,7 @@ func (r *Result) Write(fsys record.FS, dir string) error {
 func (r *Result) Describe() string {
 	return fmt.Sprintf(`%s, fine-tuned from %s, on %d windows of %d tokens of %s
   base %.5f  fine-tuned %.5f  forgetting %+.5f nats per token
-  95 %% [%+.5f, %+.5f] over windows, [%+.5f, %+.5f] over %d documents
+  95 %% %s over windows, %s over %d documents
 `, r.Settings.Model, r.Settings.Base, r.Sequences, r.Settings.Context, r.Text, r.BaseLoss, r.TunedLoss, r.Forgetting,
-		r.Interval[0], r.Interval[1], r.DocumentInterval[0], r.DocumentInterval[1], r.Documents)
+		window.Describe(r.Interval), window.Describe(r.DocumentInterval), r.Documents)
 }

@@ -20,7 +20,7 @@ type Comparison struct {
 	SeenLoss    record.Float `json:"seen_nats_per_token"`
 	HeldOutLoss record.Float `json:"held_out_nats_per_token"`
 	Gap         record.Float `json:"gap_nats_per_token"`
-	// Bootstrapped intervals of Gap: over windows, or pairs of them, and over whole documents.
+	// Bootstrapped intervals of Gap: over windows, or pairs of them, and over whole documents; NaN where there is one alone.
 	Interval         [2]record.Float `json:"gap_interval_95"`
 	DocumentInterval [2]record.Float `json:"gap_interval_95_over_documents"`
 }

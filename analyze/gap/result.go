@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"plasticity/analyze/window"
 	"plasticity/record"
 )
 
@@ -89,8 +90,8 @@ func (r *Result) Describe() string {
 		}
 		fmt.Fprintf(&out, `%s, %s: %d windows of each side
   seen %.5f  held out %.5f  gap %+.5f nats per token
-  95 %% [%+.5f, %+.5f] over windows, [%+.5f, %+.5f] over %d and %d documents
-`, c.HeldOut, pairing, c.Sequences, c.SeenLoss, c.HeldOutLoss, c.Gap, c.Interval[0], c.Interval[1], c.DocumentInterval[0], c.DocumentInterval[1], c.SeenDocuments, c.HeldOutDocuments)
+  95 %% %s over windows, %s over %d and %d documents
+`, c.HeldOut, pairing, c.Sequences, c.SeenLoss, c.HeldOutLoss, c.Gap, window.Describe(c.Interval), window.Describe(c.DocumentInterval), c.SeenDocuments, c.HeldOutDocuments)
 	}
 	return out.String()
 }

@@ -1,6 +1,8 @@
 package window
 
 import (
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -42,7 +44,8 @@ func groups(values []float64, documents []int) []group {
 }
 
 // Interval is the 95 % interval, by the percentile bootstrap, of the mean of the first sample less that of the second, if there is one.
-// What is drawn are values, or, with documents, all values of a document at once; each sample by itself.
+// What is drawn are values, or, with documents, all values of a document at once; each sample by itself. Its ends are NaN where a sample
+// has fewer than two of what is drawn: every resample of one is that one, which says nothing of how far it is off.
 func Interval(seed int64, samples [][]float64, documents [][]int) [2]record.Float {
 	random := rand.New(rand.NewPCG(uint64(seed), resampling))
 	parts := make([][]group, len(samples))
@@ -51,7 +54,9 @@ func Interval(seed int64, samples [][]float64, documents [][]int) [2]record.Floa
 		if documents != nil {
 			of = documents[k]
 		}
-		parts[k] = groups(s, of)
+		if parts[k] = groups(s, of); len(parts[k]) < 2 {
+			return [2]record.Float{record.Float(math.NaN()), record.Float(math.NaN())}
+		}
 	}
 	values := make([]float64, 0, resamples)
 	for range resamples {
@@ -70,6 +75,14 @@ func Interval(seed int64, samples [][]float64, documents [][]int) [2]record.Floa
 	}
 	slices.Sort(values)
 	return [2]record.Float{record.Float(values[resamples/40]), record.Float(values[resamples-1-resamples/40])}
+}
+
+// Describe writes an interval for people.
+func Describe(interval [2]record.Float) string {
+	if math.IsNaN(float64(interval[0])) {
+		return "none"
+	}
+	return fmt.Sprintf("[%+.5f, %+.5f]", interval[0], interval[1])
 }
 
 // Mean is the mean of values.

@@ -136,3 +136,20 @@ func TestInterval_IsThatOfAMean(t *testing.T) {
 		t.Errorf("over documents %v, over windows %v: ratio %v", over, within, ratio)
 	}
 }
+
+// One document, on either side, or one window has no interval: it would be without width.
+func TestInterval_OfOneIsNone(t *testing.T) {
+	two, same := []float64{1, 2}, []int{5, 5}
+	for name, got := range map[string][2]record.Float{
+		"one document":          Interval(1, [][]float64{two}, [][]int{same}),
+		"one of the other side": Interval(1, [][]float64{two, two}, [][]int{{1, 2}, same}),
+		"one window":            Interval(1, [][]float64{{1}}, nil),
+	} {
+		if !math.IsNaN(float64(got[0])) || !math.IsNaN(float64(got[1])) || Describe(got) != "none" {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if got := Interval(1, [][]float64{two}, [][]int{{5, 6}}); got != [2]record.Float{1, 2} || Describe(got) != "[+1.00000, +2.00000]" {
+		t.Errorf("two documents: %v", got)
+	}
+}

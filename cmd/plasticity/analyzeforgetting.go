@@ -12,8 +12,8 @@ func newAnalyzeForgetting(a *app) *cobra.Command {
 		Use: "forgetting", Short: "Measure what a fine-tuned model has forgotten of its base model's text",
 		Long: `Measure what a fine-tuned model has forgotten: its loss on the text that its base model was validated on, less the base model's loss on
 the same windows, drawn by --seed. The difference in nats per token has two bootstrapped intervals of 95 %: over windows, and over
-whole documents, the one to trust where documents are few. A run whose weights were truncated at its start (init_truncate) is compared
-with the base as it was before.
+whole documents, since windows of one document resemble each other: none with one document, and too narrow with a handful. A run whose
+weights were truncated at its start (init_truncate) is compared with the base as it was before.
 
 A fine-tuned run says which run it was made from and where its validation text lies. --base and --data name them where folders were
 moved, and for a Hugging Face folder, where both are needed. A model that was never pretrained (fresh: true) has nothing to forget

@@ -25,8 +25,8 @@ func newAnalyzeGap(a *app) *cobra.Command {
 Which windows of its training text a run has read follows from its seed and step. They are compared with windows of the validation
 split, which are of other documents, and, where the run has not read all of its text, with windows of the training split that it
 has not read, each paired with one that it has read of the same document. All are drawn by --seed. Each gap, held out less seen in
-nats per token, has two bootstrapped intervals of 95 %: over windows, and over whole documents, the one to trust where documents
-are few.
+nats per token, has two bootstrapped intervals of 95 %: over windows, and over whole documents, since windows of one
+document resemble each other: none with one document, and too narrow with a handful.
 
 A Hugging Face folder, or a run of imported or fine-tuned weights, does not say what it was trained on: --data names prepared text
 that counts as read in full, and --heldout text that was not read.
