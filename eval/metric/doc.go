@@ -34,8 +34,9 @@
 //
 // # Intervals
 //
-// All are of 95 %, over problems. Means of zeros and ones have Wilson's interval; the others are bootstrapped with 10,000
-// resamples of the problems, ordered by id, from a seed. So a result does not depend on the order of the problems.
+// All are of 95 %, over problems. Means of zeros and ones have Wilson's interval, also a correct_ratio of 0 or 1, where all resamples would
+// be the same; the others are bootstrapped with 10,000 resamples of the problems, ordered by id, from a seed. So a result does not depend
+// on the order of the problems.
 //
 // # From a file to a file
 //

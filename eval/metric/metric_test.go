@@ -182,6 +182,25 @@ func TestScore_AVoteComparesTextsOnce(t *testing.T) {
 	}
 }
 
+// Nobody knows that a model is always wrong, or always right, from a few problems: the interval of the correct ratio is that of a share.
+func TestScore_AllWrongOrRightIsNotCertain(t *testing.T) {
+	t.Parallel()
+	for _, gold := range []string{"1", "2"} {
+		var problems []metric.Problem
+		for i := range 10 {
+			problems = append(problems, metric.Problem{ID: fmt.Sprint(i), Answer: gold, Responses: []string{"=1", "=1"}})
+		}
+		result, err := metric.Score(problems, fakeJudge{}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, _ := result.Estimate("correct_ratio")
+		if pass, _ := result.Estimate("pass@2"); e.CI95 != pass.CI95 || e.CI95[1]-e.CI95[0] < 0.2 {
+			t.Errorf("%+v, of pass@2 %v", e, pass.CI95)
+		}
+	}
+}
+
 // With one response there is nothing to choose: every metric is the share of right ones.
 func TestScore_OneResponse(t *testing.T) {
 	t.Parallel()

@@ -101,6 +101,7 @@ func estimate(samples []Sample, n int, seed int64) []Estimate {
 		out = append(out, share(fmt.Sprintf("rm@%d", n), samples, func(s *Sample) bool { return s.Correct[*s.Best] }))
 	}
 	out = append(out, share(fmt.Sprintf("pass@%d", n), samples, func(s *Sample) bool { return slices.Contains(s.Correct, true) }))
+	ratioAt := len(out)
 	bootstrapped("correct_ratio", true, ratio{perProblem(samples, correct), perProblem(samples, func(*Sample) float64 { return float64(n) })})
 	if first.Best != nil {
 		bootstrapped("orm", true, ratio{perProblem(samples, meanReward), perProblem(samples, func(*Sample) float64 { return 1 })})
@@ -114,6 +115,10 @@ func estimate(samples []Sample, n int, seed int64) []Estimate {
 
 	for i, interval := range bootstrap(seed, statistics) {
 		out[places[i]].CI95 = interval
+	}
+	// Resamples of problems that are all wrong, or all right, are all the same; the ratio is a share of problems there.
+	if e := &out[ratioAt]; e.Value == 0 || e.Value == 1 {
+		*e = share(e.Name, samples, func(s *Sample) bool { return s.Correct[0] })
 	}
 	return out
 }

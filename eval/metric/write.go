@@ -16,7 +16,7 @@ const ResultsFile = "results.json"
 // SamplesFile is the name of the file with the samples of a task.
 func SamplesFile(task string) string { return "samples_" + task + ".jsonl" }
 
-// taskVersion is what results.json has in "versions". It goes up when the same responses would get other numbers.
+// taskVersion is what results.json has in "versions". It goes up when the same responses would get other values of metrics.
 const taskVersion = 1
 
 // Report is what results.json says: the scores of a model on some tasks.
