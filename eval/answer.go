@@ -66,7 +66,7 @@ func streamOf(id string) uint64 {
 	return h.Sum64()
 }
 
-// ResponseLosses are the cross-entropies of the test set's responses, in its order.
+// ResponseLosses are the cross-entropies of the test set's responses, in its order. One that is not finite is NonFinite.
 func ResponseLosses(ctx context.Context, m Scorer, c *task.Corpus) ([]metric.Loss, error) {
 	var out []metric.Loss
 	for b, err := range c.Batches(m.Context(), 1, 0) {
@@ -77,6 +77,9 @@ func ResponseLosses(ctx context.Context, m Scorer, c *task.Corpus) ([]metric.Los
 			return nil, err
 		}
 		nats, err := m.SummedLoss(b)
+		if err == nil {
+			err = FiniteLoss(nats, "a response of "+c.Dir())
+		}
 		if err != nil {
 			return nil, err
 		}

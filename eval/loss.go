@@ -35,7 +35,7 @@ type Text interface {
 
 // Loss is the mean cross-entropy of m over the first sequences of a text, in its order: at most as many as
 // have maxTokens tokens (0: all), the same every time, each token that counts with equal weight. sequences is how
-// many go through the model at once; it does not change what is measured.
+// many go through the model at once; it does not change what is measured. It may be no number, which training records: see FiniteLoss.
 func Loss(ctx context.Context, m Scorer, text Text, maxTokens int64, sequences int) (LossResult, error) {
 	var out LossResult
 	sum := 0.0
@@ -59,4 +59,12 @@ func Loss(ctx context.Context, m Scorer, text Text, maxTokens int64, sequences i
 	out.NatsPerToken = sum / float64(out.Tokens)
 	out.BitsPerByte = out.NatsPerToken / math.Ln2 / text.BytesPerToken()
 	return out, nil
+}
+
+// FiniteLoss is NonFinite for a loss, on what is named, that is no finite number: there is nothing to report of such a model.
+func FiniteLoss(nats float64, on string) error {
+	if math.IsNaN(nats) || math.IsInf(nats, 0) {
+		return record.Fail(record.NonFinite, "the loss on %s is %v: the weights are damaged or diverged in training", on, nats)
+	}
+	return nil
 }

@@ -227,6 +227,14 @@ func TestWorker_Commands(t *testing.T) {
 	if code, out, errs := work(t, request.CommandGenerate, prompt); code != record.Usage || out != "" || !strings.Contains(errs, "context is 16") {
 		t.Errorf("a long prompt: %d %q %q", code, out, errs)
 	}
+	diverged := filepath.Join(t.TempDir(), "diverged")
+	files := folderOf(t, hf)
+	weights := files["model.safetensors"]
+	files["model.safetensors"] = weights[:len(weights)-4096] + strings.Repeat("\x00\x00\x7f\x7f", 1024) // 3.4e38
+	put(t, diverged, files)
+	if code, out, errs := work(t, request.CommandEvalLoss, request.EvalLoss{Model: diverged, Data: prepared + "/val", Tokens: 128, Threads: 1, JSON: true}); code != record.NonFinite || out != "" || !strings.Contains(errs, "diverged") {
+		t.Errorf("a model that diverged: %d %q %q", code, out, errs)
+	}
 }
 
 // training starts a worker that trains for very long, and waits for a checkpoint of its own.

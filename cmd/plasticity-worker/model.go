@@ -148,6 +148,9 @@ func evalLoss(ctx context.Context, r request.EvalLoss, s streams) error {
 	defer scorer.Close()
 	fellBack(s, r.Quiet, scorer.Fallback())
 	loss, err := eval.Loss(ctx, scorer, set, r.Tokens, evalBatch)
+	if err == nil {
+		err = eval.FiniteLoss(loss.NatsPerToken, r.Data)
+	}
 	if err != nil {
 		return err
 	}
