@@ -46,7 +46,7 @@ var (
 		{pkg: "analyze/forgetting", imports: []string{"analyze/window", "record"}, tests: []string{"data"}},
 		{pkg: "analyze/noise", imports: []string{"record"}},
 		{pkg: "analyze/label", imports: []string{"data", "record"}},
-		{pkg: "analyze/probe", imports: []string{"eval/metric", "record"}},
+		{pkg: "analyze/probe", imports: []string{"analyze/window", "eval/metric", "record"}},
 		{pkg: "cmd/internal/request", imports: []string{"record"}},
 		{
 			pkg: "cmd/plasticity",

@@ -10,10 +10,11 @@
 // on the texts to choose by, the smallest of equal ones; the classifier is that of the texts to learn from alone. The layer that is called the best is the best
 // on the texts to choose by, so that its accuracy on the test texts is not flattered by the choice.
 //
-// Beside each probe stands a control task (Hewitt and Liang 2019): the same with the labels of each split shuffled. What it reaches is
-// chance; the difference of the two accuracies is the selectivity.
+// Beside each probe stands a control task: the same with the labels of each split shuffled, so that there is nothing to find. It reaches what
+// the shares of the labels give, which checks the way of measuring; how much a probe could have learned by heart it does not show. The
+// difference of the two accuracies is called the selectivity.
 //
 // Accuracies have Wilson's interval of 95 %; the mean over layers, whose errors on one text go together, has a bootstrapped one over texts.
 //
-// The package is pure: it imports eval/metric and record.
+// The package is pure: it imports analyze/window, eval/metric and record.
 package probe

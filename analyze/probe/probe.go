@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"plasticity/analyze/window"
 	"plasticity/eval/metric"
 	"plasticity/record"
 )
@@ -40,7 +41,7 @@ type Fit struct {
 	Val       record.Float    `json:"val_accuracy"`
 	Accuracy  record.Float    `json:"accuracy"` // on the test texts
 	Interval  [2]record.Float `json:"accuracy_interval_95"`
-	correct   []bool          // of the test texts
+	correct   []float64       // of each test text: 1 where it is right, else 0
 	validated int
 }
 
@@ -67,7 +68,7 @@ type Summary struct {
 	MeanControl  record.Float    `json:"mean_control_accuracy"`
 }
 
-// controlStream keeps the shuffles apart from all other draws that are made of the same seed.
+// controlStream keeps the shuffles apart from the resamples of the same seed.
 const controlStream = 0x70726f6265 // "probe"
 
 // control shuffles the labels of each split.
@@ -146,12 +147,12 @@ func (p Problem) fit(ctx context.Context, f Features, labels Labels) (Fit, error
 	return best, nil
 }
 
-// count compares predictions with labels.
-func count(predicted, labels []int) (right int, correct []bool) {
-	correct = make([]bool, len(labels))
+// count compares predictions with labels; correct is 1 or 0.
+func count(predicted, labels []int) (right int, correct []float64) {
+	correct = make([]float64, len(labels))
 	for i, l := range labels {
 		if predicted[i] == l {
-			correct[i] = true
+			correct[i] = 1
 			right++
 		}
 	}
@@ -181,30 +182,10 @@ func (p Problem) Summarise(layers []Layer) Summary {
 		s.Mean += l.Probe.Accuracy / record.Float(len(layers))
 		s.MeanControl += l.Control.Accuracy / record.Float(len(layers))
 		for i, right := range l.Probe.correct {
-			if right {
-				perText[i] += 1 / float64(len(layers))
-			}
+			perText[i] += right / float64(len(layers))
 		}
 	}
 	s.Best, s.BestAccuracy, s.BestInterval = best.Layer, best.Probe.Accuracy, best.Probe.Interval
-	s.MeanInterval = bootstrap(p.Seed, perText)
+	s.MeanInterval = window.Interval(p.Seed, [][]float64{perText}, nil)
 	return s
-}
-
-// resamples is how often the bootstrap draws.
-const resamples = 10000
-
-// bootstrap is the 95 % interval of a mean, by percentiles.
-func bootstrap(seed int64, values []float64) [2]record.Float {
-	random := rand.New(rand.NewPCG(uint64(seed), controlStream))
-	means := make([]float64, 0, resamples)
-	for range resamples {
-		sum := 0.0
-		for range values {
-			sum += values[random.IntN(len(values))]
-		}
-		means = append(means, sum/float64(len(values)))
-	}
-	slices.Sort(means)
-	return [2]record.Float{record.Float(means[resamples/40]), record.Float(means[resamples-1-resamples/40])}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"plasticity/analyze/window"
 	"plasticity/record"
 )
 
@@ -80,6 +81,13 @@ func TestRun_FindsWhatIsPlanted(t *testing.T) {
 		mean := (layers[0].Probe.Accuracy + layers[1].Probe.Accuracy) / 2
 		if math.Abs(float64(s.Mean-mean)) > 1e-12 || s.MeanInterval[0] >= mean || s.MeanInterval[1] <= mean {
 			t.Errorf("%d classes: mean %v in %+v", classes, mean, s)
+		}
+		perText := make([]float64, len(p.Labels.Test))
+		for i := range perText {
+			perText[i] = (layers[0].Probe.correct[i] + layers[1].Probe.correct[i]) / 2
+		}
+		if want := window.Interval(p.Seed, [][]float64{perText}, nil); s.MeanInterval != want {
+			t.Errorf("%d classes: the mean's interval is %v, resamples of all analyses give %v", classes, s.MeanInterval, want)
 		}
 		if again := run(t, p, none, strong); again[1].Control.Accuracy != layers[1].Control.Accuracy || again[1].Probe.C != layers[1].Probe.C {
 			t.Error("another result the second time")
