@@ -1,6 +1,9 @@
 package plots
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // kindImport are runs made of Hugging Face folders: nothing is known of their training.
 const kindImport = "import"
@@ -41,7 +44,7 @@ func (m *member) looks() []look {
 		out = append(out,
 			look{"probes of " + clean(p.Settings.Task, 60), share(p.Mean()), "", fmt.Sprintf("mean; %s; majority %s, control task %s", p.label(), share(p.Majority), share(p.MeanControl()))},
 			look{
-				"probes of " + clean(p.Settings.Task, 60), share(best.Accuracy), share(best.Low) + " to " + share(best.High) + " over texts",
+				"probes of " + clean(p.Settings.Task, 60), share(best.Accuracy), share(best.Low) + " to " + share(best.High) + " over " + cmp.Or(p.cutFrom(), "texts"),
 				"best layer, " + layerWord(best.Layer) + ", chosen on other texts",
 			})
 	}

@@ -156,6 +156,7 @@ func TestParseProbes_RefusesWhatIsNot(t *testing.T) {
 		"layer 0: an acc":     func(d object) { layer(d)["probe"] = object{"accuracy": 1.2, "accuracy_interval_95": []float64{1, 1.3}} },
 		"is not a share":      func(d object) { layer(d)["control"] = object{} },
 		"with an interval":    func(d object) { layer(d)["probe"] = object{"accuracy": "NaN", "accuracy_interval_95": []float64{0, 1}} },
+		"more documents than": func(d object) { d["summary"].(object)["test_documents"] = 1001 },
 		"best layer is none":  func(d object) { d["summary"].(object)["best_layer"] = 7 },
 		"mean accuracy is":    func(d object) { d["summary"].(object)["mean_accuracy"] = 0.1 },
 		"is not the probes":   func(d object) { d["layers"] = "all" },
@@ -175,6 +176,26 @@ func TestParseProbes_RefusesWhatIsNot(t *testing.T) {
 		change(d)
 		if got, err := parse(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	// how many documents the texts to test on were cut out of; each may be one, and older results do not say
+	for documents, want := range map[any]string{12: "12 documents", 1000: "", nil: ""} {
+		d := probesJSON(r.Probes[0], r.Info.ID)
+		if documents != nil {
+			d["summary"].(object)["test_documents"] = documents
+		}
+		text, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := parseProbes(text, r.Info.ID)
+		if err != nil || p.cutFrom() != want {
+			t.Errorf("%v documents: %+v, %v", documents, p, err)
+			continue
+		}
+		like := []*probeGroup{{&group[Probes]{like: p}}}
+		if says := probeTexts(like); strings.Contains(says, "1000 to test on out of 12 documents") != (want != "") {
+			t.Errorf("%v documents: %s", documents, says)
 		}
 	}
 }

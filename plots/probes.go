@@ -39,6 +39,7 @@ type Probes struct {
 	Synthetic        bool  // the texts are made up
 	Labels           int
 	Train, Val, Test int     // texts to learn from, to choose by and to test on
+	TestDocuments    int     // that the texts to test on are of, which intervals are over; 0: not known, in older results
 	Majority         float64 // share of the most frequent label of the texts to test on
 	Layers           []LayerProbe
 	Best             int // index of the layer that is best on the texts to choose by
@@ -48,7 +49,7 @@ type Probes struct {
 type LayerProbe struct {
 	Layer     int
 	Accuracy  float64 // on the texts to test on
-	Low, High float64 // 95 % interval over those texts
+	Low, High float64 // 95 % interval over the documents of those texts; in older results over the texts
 	Control   float64 // accuracy of the control task, the same with shuffled labels
 }
 
@@ -79,9 +80,10 @@ type probesDocument struct {
 	Val       int           `json:"val_texts"`
 	Test      int           `json:"test_texts"`
 	Summary   struct {
-		Majority record.Float `json:"majority"`
-		Best     *int         `json:"best_layer"`
-		Mean     record.Float `json:"mean_accuracy"`
+		Documents int          `json:"test_documents"` // absent in older results
+		Majority  record.Float `json:"majority"`
+		Best      *int         `json:"best_layer"`
+		Mean      record.Float `json:"mean_accuracy"`
 	} `json:"summary"`
 	Layers []struct {
 		Layer   *int        `json:"layer"`
@@ -141,13 +143,15 @@ func parseProbes(text []byte, id string) (*Probes, error) {
 	}
 	out := &Probes{
 		Settings: d.Settings, Step: step, Synthetic: d.Synthetic, Labels: len(d.Labels), Train: d.Train, Val: d.Val, Test: d.Test,
-		Majority: float64(d.Summary.Majority), Best: -1,
+		TestDocuments: d.Summary.Documents, Majority: float64(d.Summary.Majority), Best: -1,
 	}
 	switch {
 	case out.Settings.Task == "" || len(out.Settings.Task) > 200:
 		return nil, errors.New("has no name of a task")
 	case d.Train < 1 || d.Val < 1 || d.Test < 1 || len(d.Labels) < 2:
 		return nil, errors.New("has no texts with two labels or more")
+	case out.TestDocuments < 0 || out.TestDocuments > d.Test:
+		return nil, errors.New("has more documents than texts to test on")
 	case !(out.Majority > 0 && out.Majority <= 1):
 		return nil, errors.New("the share of the most frequent label is not from 0 to 1")
 	}
@@ -213,6 +217,14 @@ func layersWord(layers []int) string {
 		return "layers " + joined(layers)
 	}
 	return "embedding and " + layersWord(layers[1:])
+}
+
+// cutFrom says how many documents the texts to test on were cut out of; empty where each is one, or where it is not known.
+func (p *Probes) cutFrom() string {
+	if p.TestDocuments == 0 || p.TestDocuments == p.Test {
+		return ""
+	}
+	return plural(p.TestDocuments, "document")
 }
 
 // label says in short how probes were measured.

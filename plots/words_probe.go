@@ -35,6 +35,9 @@ func probeTexts(groups []*probeGroup) string {
 			made = ", made-up texts"
 		}
 		texts := fmt.Sprintf("%d texts to learn from, %d to choose by, %d to test on", p.Train, p.Val, p.Test)
+		if from := p.cutFrom(); from != "" {
+			texts += " out of " + from
+		}
 		tasks[texts] = append(tasks[texts], fmt.Sprintf("%s (%s%s, %s)", g.family, plural(p.Labels, "label"), made, poolWord(p.Settings.Pool)))
 	}
 	var out []string

@@ -6,7 +6,8 @@
 // a seed of templates: synthetic, and called so.
 //
 // A set has three splits. Test texts come from the files that the authors test on, the others from those that they train on; where
-// there is one body of text it is split by document, so that no document is on two sides. All are drawn by a seed.
+// there is one body of text it is split by document, so that no document is on two sides, and each text says which it is of. All are
+// drawn by a seed.
 //
 // The package is pure: it imports data and record. Errors are record.Failures that name file, line and column.
 package label

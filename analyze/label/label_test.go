@@ -3,6 +3,7 @@ package label
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -233,7 +234,7 @@ func TestPassages_SplitByDocument(t *testing.T) {
 		if !slices.Equal(s.Labels, c.labels) || len(s.Train) != 60 || len(s.Val) == 0 || len(s.Test) == 0 {
 			t.Errorf("%s: labels %v, %d, %d and %d texts", task, s.Labels, len(s.Train), len(s.Val), len(s.Test))
 		}
-		side := make(map[string]int)
+		side, document := make(map[string]int), make(map[string]int)
 		for k, texts := range [][]Text{s.Train, s.Val, s.Test} {
 			for _, x := range texts {
 				word := strings.Fields(x.Text)[0]
@@ -241,10 +242,17 @@ func TestPassages_SplitByDocument(t *testing.T) {
 					t.Errorf("%s: document %s is in splits %d and %d", task, word, before, k)
 				}
 				side[word] = k
+				if before, ok := document[word]; ok && before != x.Document || x.Document == 0 {
+					t.Errorf("%s: document %s has numbers %d and %d", task, word, before, x.Document)
+				}
+				document[word] = x.Document
 				if want := c.of(word[4:8], word[8:]); s.Labels[x.Label] != want || len(x.Text) < passageBytes || len(x.Text) > passageBytes+10 {
 					t.Errorf("%s: %.12q of %d bytes has label %s", task, x.Text, len(x.Text), s.Labels[x.Label])
 				}
 			}
+		}
+		if numbers := slices.Sorted(maps.Values(document)); len(slices.Compact(numbers)) != len(document) {
+			t.Errorf("%s: documents share numbers: %v", task, document)
 		}
 	}
 }

@@ -56,6 +56,7 @@ func passages(ctx context.Context, o Options) (*Set, error) {
 	train, val := newReservoir(o.Train, o.Seed, streamRest), newReservoir(o.Val, o.Seed, streamVal)
 	test := newReservoir(o.Test, o.Seed, streamTest)
 	random := rand.New(rand.NewPCG(uint64(o.Seed), streamMake))
+	number := 0
 	for i, label := range s.Labels {
 		list := by[label]
 		random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
@@ -74,8 +75,9 @@ func passages(ctx context.Context, o Options) (*Set, error) {
 			if err != nil {
 				return nil, err
 			}
+			number++
 			for _, p := range cut(text) {
-				into.add(Text{p, i})
+				into.add(Text{p, i, number})
 			}
 		}
 	}

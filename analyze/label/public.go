@@ -160,7 +160,7 @@ func (l layout) emit(place, text string, n int, ok bool, value any, emit func(Te
 	if text = strings.TrimSpace(text); text == "" {
 		return record.Fail(record.BadData, "%s: the text is empty: remove it", place)
 	}
-	emit(Text{text, n})
+	emit(Text{Text: text, Label: n})
 	return nil
 }
 

@@ -17,6 +17,8 @@ import (
 type Text struct {
 	Text  string
 	Label int // index of Set.Labels
+	// Document is the number of the document, from 1 on, that the text was cut out of; 0: the text is one itself.
+	Document int
 }
 
 // Set is texts to learn from, to choose by and to test on.

@@ -70,5 +70,5 @@ func (v vocabulary) sentence(random *rand.Rand) Text {
 		quality = pick(v.negations) + pick(v.qualities[1-label])
 	}
 	text := strings.NewReplacer("{who}", pick(v.who), "{thing}", pick(v.things), "{quality}", quality).Replace(pick(v.frames))
-	return Text{strings.ToUpper(text[:1]) + text[1:], label}
+	return Text{Text: strings.ToUpper(text[:1]) + text[1:], Label: label}
 }

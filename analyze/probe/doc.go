@@ -14,7 +14,9 @@
 // the shares of the labels give, which checks the way of measuring; how much a probe could have learned by heart it does not show. The
 // difference of the two accuracies is called the selectivity.
 //
-// Accuracies have Wilson's interval of 95 %; the mean over layers, whose errors on one text go together, has a bootstrapped one over texts.
+// Intervals of 95 % are over documents. Where each test text is one, accuracies have Wilson's interval, and the mean over layers, whose
+// errors on one text go together, a bootstrapped one over texts. Passages of one document resemble each other: where there are several of
+// one, all intervals are bootstrapped over whole documents (package window, which says what they are worth where those are few).
 //
 // The package is pure: it imports analyze/window, eval/metric and record.
 package probe

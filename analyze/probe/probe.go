@@ -26,9 +26,11 @@ type Problem struct {
 	Classes int
 	Width   int // of a hidden state
 	Labels  Labels
-	Grid    []float64 // of C, ascending
-	Seed    int64     // of shuffled labels and resamples
-	Threads int
+	// TestDocuments are the numbers of the documents that the test texts are of; nil: each is of its own.
+	TestDocuments []int
+	Grid          []float64 // of C, ascending
+	Seed          int64     // of shuffled labels and resamples
+	Threads       int
 }
 
 // DefaultGrid is what C is chosen from.
@@ -39,8 +41,8 @@ type Fit struct {
 	C         record.Float    `json:"c"`
 	Train     record.Float    `json:"train_accuracy"`
 	Val       record.Float    `json:"val_accuracy"`
-	Accuracy  record.Float    `json:"accuracy"` // on the test texts
-	Interval  [2]record.Float `json:"accuracy_interval_95"`
+	Accuracy  record.Float    `json:"accuracy"`             // on the test texts
+	Interval  [2]record.Float `json:"accuracy_interval_95"` // over documents
 	correct   []float64       // of each test text: 1 where it is right, else 0
 	validated int
 }
@@ -55,6 +57,8 @@ type Layer struct {
 
 // Summary is the result over layers.
 type Summary struct {
+	// Documents is how many documents the test texts are of, which the intervals are over.
+	Documents int `json:"test_documents"`
 	// Majority is the share of the most frequent label of the test texts, which needs no features. The expected accuracy of a guess by
 	// the labels' shares is Guess.
 	Majority record.Float `json:"majority"`
@@ -141,9 +145,8 @@ func (p Problem) fit(ctx context.Context, f Features, labels Labels) (Fit, error
 		best.Train = share(right, len(labels.Train))
 		right, best.correct = count(c.predict(test), labels.Test)
 		best.Accuracy = share(right, len(labels.Test))
-		low, high := metric.Wilson(right, len(labels.Test))
-		best.Interval = [2]record.Float{record.Float(low), record.Float(high)}
 	}
+	best.Interval = p.interval(best.correct)
 	return best, nil
 }
 
@@ -157,6 +160,39 @@ func count(predicted, labels []int) (right int, correct []float64) {
 		}
 	}
 	return right, correct
+}
+
+// documents counts those of the test texts.
+func (p Problem) documents() int {
+	if p.TestDocuments == nil {
+		return len(p.Labels.Test)
+	}
+	return len(slices.Compact(slices.Sorted(slices.Values(p.TestDocuments))))
+}
+
+// interval is that of 95 % of the mean of a value from 0 to 1 for each test text: Wilson's for a share of texts that are documents of their
+// own, else bootstrapped over documents. Where all are 0, or all 1, every resample is the same, and it is Wilson's for as many documents.
+func (p Problem) interval(values []float64) [2]record.Float {
+	right, isShare := 0, true
+	for _, v := range values {
+		switch v {
+		case 0:
+		case 1:
+			right++
+		default:
+			isShare = false
+		}
+	}
+	texts, documents := len(values), p.documents()
+	if isShare && (documents == texts || right == 0 || right == texts) {
+		low, high := metric.Wilson(right*documents/texts, documents)
+		return [2]record.Float{record.Float(low), record.Float(high)}
+	}
+	var of [][]int
+	if p.TestDocuments != nil {
+		of = [][]int{p.TestDocuments}
+	}
+	return window.Interval(p.Seed, [][]float64{values}, of)
 }
 
 func share(k, n int) record.Float { return record.Float(float64(k) / float64(n)) }
@@ -174,7 +210,7 @@ func (p Problem) Summarise(layers []Layer) Summary {
 		s.Guess += share(c, n) * share(c, n)
 	}
 	best := layers[0]
-	perText := make([]float64, n) // mean over layers of what is right
+	perText := make([]float64, n) // the share of layers that are right
 	for _, l := range layers {
 		if l.Probe.validated > best.Probe.validated {
 			best = l
@@ -182,10 +218,13 @@ func (p Problem) Summarise(layers []Layer) Summary {
 		s.Mean += l.Probe.Accuracy / record.Float(len(layers))
 		s.MeanControl += l.Control.Accuracy / record.Float(len(layers))
 		for i, right := range l.Probe.correct {
-			perText[i] += right / float64(len(layers))
+			perText[i] += right
 		}
 	}
+	for i := range perText {
+		perText[i] /= float64(len(layers))
+	}
 	s.Best, s.BestAccuracy, s.BestInterval = best.Layer, best.Probe.Accuracy, best.Probe.Interval
-	s.MeanInterval = window.Interval(p.Seed, [][]float64{perText}, nil)
+	s.MeanInterval, s.Documents = p.interval(perText), p.documents()
 	return s
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"plasticity/analyze/window"
+	"plasticity/eval/metric"
 	"plasticity/record"
 )
 
@@ -92,6 +93,51 @@ func TestRun_FindsWhatIsPlanted(t *testing.T) {
 		if again := run(t, p, none, strong); again[1].Control.Accuracy != layers[1].Control.Accuracy || again[1].Probe.C != layers[1].Probe.C {
 			t.Error("another result the second time")
 		}
+	}
+}
+
+// Texts of one document that are right or wrong together are no new evidence; where all are right, or all wrong, the interval is that of as
+// many documents.
+func TestInterval_IsOverDocuments(t *testing.T) {
+	const documents, each = 40, 25
+	random := rand.New(rand.NewPCG(3, 3))
+	p := Problem{Seed: 1, Labels: Labels{Test: make([]int, documents*each)}}
+	values, all := make([]float64, documents*each), make([]float64, documents*each)
+	grouped := p
+	for d := range documents {
+		right := float64(random.IntN(2))
+		for k := range each {
+			values[d*each+k], all[d*each+k] = right, 1
+			grouped.TestDocuments = append(grouped.TestDocuments, 7+d)
+		}
+	}
+	width := func(i [2]record.Float) float64 { return float64(i[1] - i[0]) }
+	if ratio := width(grouped.interval(values)) / width(p.interval(values)); ratio < 4 || ratio > 6 { // √25
+		t.Errorf("over documents %v, over texts %v", grouped.interval(values), p.interval(values))
+	}
+	low, high := metric.Wilson(documents, documents)
+	if got := grouped.interval(all); got != [2]record.Float{record.Float(low), record.Float(high)} {
+		t.Errorf("all right: %v", got)
+	}
+	if got := grouped.interval(make([]float64, documents*each)); got[0] != 0 || math.Abs(float64(got[1])-(1-low)) > 1e-12 {
+		t.Errorf("all wrong: %v", got)
+	}
+}
+
+// The layers and their summary have such intervals, and say over how many documents.
+func TestRun_IsOverDocuments(t *testing.T) {
+	p, f := planted(2, 4, 1, [3]int{200, 100, 300})
+	alone := run(t, p, f)
+	for i := range p.Labels.Test {
+		p.TestDocuments = append(p.TestDocuments, i/30)
+	}
+	layers := run(t, p, f)
+	s := p.Summarise(layers)
+	if want := p.interval(layers[0].Probe.correct); layers[0].Probe.Interval != want || s.BestInterval != want || s.MeanInterval != want || alone[0].Probe.Interval == want {
+		t.Errorf("%v of the layer, %v and %v in the summary, want %v; as texts of their own %v", layers[0].Probe.Interval, s.BestInterval, s.MeanInterval, want, alone[0].Probe.Interval)
+	}
+	if s.Documents != 10 {
+		t.Errorf("%d documents", s.Documents)
 	}
 }
 

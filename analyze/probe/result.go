@@ -65,7 +65,7 @@ func (r *Result) Write(fsys record.FS, dir string) error {
 func (r *Result) table() [][]string {
 	rows := [][]string{{
 		"model", "task", "synthetic", "pool", "layer", "c", "train_accuracy", "val_accuracy", "accuracy", "accuracy_low_95", "accuracy_high_95",
-		"control_accuracy", "control_low_95", "control_high_95", "selectivity", "majority",
+		"control_accuracy", "control_low_95", "control_high_95", "selectivity", "majority", "test_texts", "test_documents",
 	}}
 	number := func(f record.Float) string { return strconv.FormatFloat(float64(f), 'g', -1, 64) }
 	for _, l := range r.Layers {
@@ -73,7 +73,7 @@ func (r *Result) table() [][]string {
 		rows = append(rows, []string{
 			r.Settings.Model, r.Settings.Task, strconv.FormatBool(r.Synthetic), r.Settings.Pool, LayerName(l.Layer), number(p.C), number(p.Train), number(p.Val),
 			number(p.Accuracy), number(p.Interval[0]), number(p.Interval[1]), number(c.Accuracy), number(c.Interval[0]), number(c.Interval[1]),
-			number(l.Selectivity), number(r.Summary.Majority),
+			number(l.Selectivity), number(r.Summary.Majority), strconv.Itoa(r.Test), strconv.Itoa(r.Summary.Documents),
 		})
 	}
 	return rows
@@ -94,8 +94,8 @@ func (r *Result) Describe() string {
 	if r.Synthetic {
 		made = " (synthetic)"
 	}
-	fmt.Fprintf(&out, "%s%s of %s, %s: %d texts to learn from, %d to choose by, %d to test on, %d labels, the most frequent %.3f\n",
-		r.Settings.Task, made, r.Settings.Model, r.Settings.Pool, r.Train, r.Val, r.Test, len(r.Labels), r.Summary.Majority)
+	fmt.Fprintf(&out, "%s%s of %s, %s: %d texts to learn from, %d to choose by, %d of %d documents to test on, %d labels, the most frequent %.3f\n",
+		r.Settings.Task, made, r.Settings.Model, r.Settings.Pool, r.Train, r.Val, r.Test, r.Summary.Documents, len(r.Labels), r.Summary.Majority)
 	out.WriteString("layer      accuracy  95 %              control  selectivity  C\n")
 	for _, l := range r.Layers {
 		fmt.Fprintf(&out, "%-9s  %.4f    [%.4f, %.4f]  %.4f   %+.4f      %g\n", LayerName(l.Layer), l.Probe.Accuracy, l.Probe.Interval[0], l.Probe.Interval[1],

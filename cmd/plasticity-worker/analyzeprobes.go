@@ -133,7 +133,7 @@ func (p *probing) measure(ctx context.Context) (*probe.Result, error) {
 	set := p.set
 	problem := probe.Problem{
 		Classes: len(set.Labels), Width: features.width, Grid: p.settings.Grid, Seed: p.settings.Seed, Threads: trainer.ThreadsOr(p.request.Threads),
-		Labels: p.labels(),
+		Labels: p.labels(), TestDocuments: documentsOf(set.Test),
 	}
 	done, report := 0, p.streams.counter(p.request.Quiet, "probes of %d of %d layers, %.1fs\n", len(features.layers))
 	layers, err := problem.Run(ctx, p.settings.Layers, features.layers, func() { done++; report(done) })
@@ -172,6 +172,18 @@ func (p *probing) labels() probe.Labels {
 		return out
 	}
 	return probe.Labels{Train: of(p.set.Train), Val: of(p.set.Val), Test: of(p.set.Test)}
+}
+
+// documentsOf are the documents that texts were cut out of; nil where texts are documents of their own.
+func documentsOf(texts []label.Text) []int {
+	if texts[0].Document == 0 {
+		return nil
+	}
+	out := make([]int, len(texts))
+	for i, t := range texts {
+		out[i] = t.Document
+	}
+	return out
 }
 
 // write writes features and labels for other programs.

@@ -76,6 +76,9 @@ func TestAnalyzeProbes_RunsAndFolders(t *testing.T) {
 		if got.Out != filepath.Join(run, "analyze", "probes-"+label.Kind) || got.Results.Synthetic || len(got.Results.Layers) != 3 || got.Results.Cut == 0 {
 			t.Fatalf("%s: %+v", family, got)
 		}
+		if s := got.Results.Summary; s.Documents != 4 { // a quarter of ten of each kind
+			t.Errorf("%s: the test texts are of %d documents", family, s.Documents)
+		}
 		for _, l := range got.Results.Layers {
 			if l.Control.Accuracy < 0.4 || float64(l.Control.Accuracy) > float64(got.Results.Summary.Majority)+0.06 {
 				t.Errorf("%s, layer %d: the control task is not at chance: %+v", family, l.Layer, l.Control)

@@ -25,7 +25,7 @@ the decade or the party (Democratic or Republican) of passages of State of the U
 ` + label.Synthetic + `, which needs no data: made-up sentences, good or bad, some by a negation.
 
 OUT/probes.json and OUT/probes.csv have accuracies with intervals of 95 % per layer, the best layer (chosen on the texts to choose by) and the mean
-over layers. Another result is not replaced. With --json the result is one line {"out","unchanged","results"}.`,
+over layers. Intervals are over documents, of which passages are cut out. Another result is not replaced. With --json the result is one line {"out","unchanged","results"}.`,
 		Example: `  plasticity analyze probes --model runs/mine --task ` + label.Synthetic + `
   plasticity analyze probes --model runs/mine --task ` + label.Decade + ` --data "$(plasticity data fetch sotu)" --pool mean
   plasticity analyze probes --model hf-folder --task agnews --data ag_news --layers embedding,0,5 --out analyses/agnews --json`,
