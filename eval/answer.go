@@ -6,6 +6,7 @@ import (
 
 	"plasticity/data/task"
 	"plasticity/eval/metric"
+	"plasticity/record"
 )
 
 // AnswerOptions say how the problems of a task are answered: once greedily, and by samples.
@@ -21,7 +22,7 @@ type AnswerOptions struct {
 const chunk = 64
 
 // Answer answers problems and hands them over with their responses, in order. What a problem gets depends on it, the model and
-// the options alone: each (problem, sample) has a random stream of its own.
+// the options alone: each (problem, sample) has a random stream of its own. An example whose prompt does not fit the model is BadData.
 func (g *Generator) Answer(ctx context.Context, examples []task.Example, o AnswerOptions, each func(metric.Problem) error) error {
 	most := g.model.Config().Context
 	if o.MaxTokens > 0 {
@@ -32,7 +33,11 @@ func (g *Generator) Answer(ctx context.Context, examples []task.Example, o Answe
 		examples = examples[len(some):]
 		prompts := make([]Prompt, len(some))
 		for i, e := range some {
-			prompts[i] = Prompt{Text: task.Prompt(e), Stream: streamOf(e.ID)}
+			ids, err := g.promptTokens(Prompt{Text: task.Prompt(e)})
+			if err != nil {
+				return record.Fail(record.BadData, "example %.80q: %w", e.ID, err)
+			}
+			prompts[i] = Prompt{Tokens: ids, Stream: streamOf(e.ID)}
 		}
 		greedy, err := g.Generate(ctx, prompts, GenerateOptions{
 			MaxTokens: most, Sampling: Sampling{RepetitionPenalty: o.Sampling.RepetitionPenalty}, Stops: o.Stops,
