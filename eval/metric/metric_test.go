@@ -5,10 +5,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"weak"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -198,6 +200,26 @@ func TestScore_AllWrongOrRightIsNotCertain(t *testing.T) {
 		if pass, _ := result.Estimate("pass@2"); e.CI95 != pass.CI95 || e.CI95[1]-e.CI95[0] < 0.2 {
 			t.Errorf("%+v, of pass@2 %v", e, pass.CI95)
 		}
+	}
+}
+
+// A scorer keeps answers, not responses, nor those to the first problem.
+func TestScorer_KeepsNoResponses(t *testing.T) {
+	scorer := metric.NewScorer(fakeJudge{}, 1)
+	add := func() weak.Pointer[string] {
+		p := worked()[0]
+		if err := scorer.Add(p); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(p.Greedy)
+	}
+	greedy := add()
+	runtime.GC()
+	if greedy.Value() != nil {
+		t.Error("a response is still there")
+	}
+	if _, err := scorer.Result(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -54,8 +54,18 @@ const maxReward = 1e100
 type checker struct {
 	unit  string         // in which places are counted: line or problem
 	seen  map[string]int // place by id
-	first Problem        // only its shape counts
-	place int            // of first
+	first shape
+	place int // of the first problem
+}
+
+// shape is what problems have in common.
+type shape struct {
+	responses             int
+	greedy, rewards, loss bool
+}
+
+func shapeOf(p *Problem) shape {
+	return shape{len(p.Responses), p.Greedy != nil, p.Rewards != nil, p.Loss != nil}
 }
 
 func newChecker(unit string) *checker {
@@ -89,8 +99,8 @@ func (c *checker) check(p *Problem, place int) error {
 		return &fieldError{"loss", fmt.Sprintf("is %v nats over %d tokens", l.Nats, l.Tokens), "give a finite loss, 0 or more, over at least one token"}
 	}
 	if len(c.seen) == 0 {
-		c.first, c.place = *p, place
-	} else if err := c.compare(p); err != nil {
+		c.first, c.place = shapeOf(p), place
+	} else if err := c.compare(shapeOf(p)); err != nil {
 		return err
 	}
 	c.seen[p.ID] = place
@@ -120,8 +130,8 @@ func checkRewards(p *Problem) error {
 }
 
 // compare refuses a problem of another shape than the first: metrics over a part of the problems would say nothing of all.
-func (c *checker) compare(p *Problem) error {
-	if n, want := len(p.Responses), len(c.first.Responses); n != want {
+func (c *checker) compare(s shape) error {
+	if n, want := s.responses, c.first.responses; n != want {
 		return &fieldError{
 			"responses", fmt.Sprintf("has %d entries, and %s %d has %d", n, c.unit, c.place, want),
 			"give every problem the same number of responses",
@@ -131,9 +141,9 @@ func (c *checker) compare(p *Problem) error {
 		field      string
 		has, wants bool
 	}{
-		{"greedy", p.Greedy != nil, c.first.Greedy != nil},
-		{"rewards", p.Rewards != nil, c.first.Rewards != nil},
-		{"loss", p.Loss != nil, c.first.Loss != nil},
+		{"greedy", s.greedy, c.first.greedy},
+		{"rewards", s.rewards, c.first.rewards},
+		{"loss", s.loss, c.first.loss},
 	} {
 		switch {
 		case optional.wants && !optional.has:
