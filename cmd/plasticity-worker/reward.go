@@ -63,7 +63,7 @@ func (a *answering) reward(ctx context.Context, problems []metric.Problem) error
 	if err != nil {
 		return err
 	}
-	texts, longest := a.texts(problems)
+	longest := a.longest(problems)
 	if known := a.rewarding.source.Config.Context; longest > known && !a.request.Quiet {
 		fmt.Fprintf(a.streams.errs, "the longest text has %d tokens, and the reward model was made for %d: its rewards beyond are a guess\n", longest, known)
 	}
@@ -78,9 +78,8 @@ func (a *answering) reward(ctx context.Context, problems []metric.Problem) error
 	defer rewarder.Close()
 	fellBack(a.streams, a.request.Quiet, rewarder.Fallback())
 	began, progress, samples := time.Now(), a.streams.progress(a.request.Quiet), a.request.Samples
-	for len(texts) > had*samples {
-		some := texts[had*samples:]
-		scores, err := rewarder.Score(ctx, some[:min(len(some), rewardedAtOnce*samples)])
+	for had < len(problems) {
+		scores, err := rewarder.Score(ctx, a.texts(problems, had, min(had+rewardedAtOnce, len(problems))))
 		if err != nil {
 			return err
 		}
@@ -101,15 +100,26 @@ func (a *answering) reward(ctx context.Context, problems []metric.Problem) error
 // rewardedAtOnce is how many problems are rewarded before their rewards are written.
 const rewardedAtOnce = 64
 
-// texts are the tokens of every prompt with each of its responses, problem by problem.
-func (a *answering) texts(problems []metric.Problem) (texts [][]int32, longest int) {
-	for i, e := range a.set.Test() {
+// texts are the tokens of the prompts from first to before end with each of their responses, problem by problem.
+func (a *answering) texts(problems []metric.Problem, first, end int) [][]int32 {
+	var texts [][]int32
+	for i := first; i < end; i++ {
 		for _, response := range problems[i].Responses {
-			ids := eval.AnswerTokens(a.rewarding.tokenizer, e, response)
-			texts, longest = append(texts, ids), max(longest, len(ids))
+			texts = append(texts, eval.AnswerTokens(a.rewarding.tokenizer, a.set.Test()[i], response))
 		}
 	}
-	return texts, longest
+	return texts
+}
+
+// longest is how many tokens the longest text has. The texts of all problems at once may need more memory than the model.
+func (a *answering) longest(problems []metric.Problem) int {
+	longest := 0
+	for i := range problems {
+		for _, ids := range a.texts(problems, i, i+1) {
+			longest = max(longest, len(ids))
+		}
+	}
+	return longest
 }
 
 // readRewards puts the rewards that are there into the problems, whose order they have, and says how many have theirs.
