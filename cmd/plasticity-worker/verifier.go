@@ -29,6 +29,8 @@ type verifierOrigin struct {
 
 	Train eval.Side `json:"train"`
 	Held  eval.Side `json:"held_out"`
+	// ToldApart is what makes two problems: another instruction, so those held out may be rewrites of some that were learned from.
+	ToldApart string `json:"problems_told_apart_by"`
 	eval.Measured
 }
 
@@ -58,7 +60,7 @@ func verifier(ctx context.Context, r request.Verifier, s streams) error {
 		return err
 	}
 	origin := verifierOrigin{
-		Task: set.Name(), TaskDigest: set.Digest(), Steps: r.Steps, Batch: r.Batch, LR: r.LR, Seed: r.Seed,
+		Task: set.Name(), TaskDigest: set.Digest(), Steps: r.Steps, Batch: r.Batch, LR: r.LR, Seed: r.Seed, ToldApart: "instruction",
 		answersMade: answersMade{
 			Answers: kind.String(), Problems: len(examples), Samples: r.Samples, MaxTokens: r.MaxTokens,
 			Temperature: r.Temperature, RepetitionPenalty: r.RepetitionPenalty, Precision: r.Precision,
@@ -83,11 +85,14 @@ func verifier(ctx context.Context, r request.Verifier, s streams) error {
 	return err
 }
 
-// answered are the first problems of the training set whose answer is known; n 0: all.
+// answered are the first problems of the training set whose answer is known; n 0: all. Public sets have several examples of one instruction,
+// with other worked steps: it is one problem, which must not be learned from and held out.
 func answered(set *task.Set, n int) ([]task.Example, error) {
 	var examples []task.Example
+	taken := make(map[string]bool)
 	for _, e := range set.Train() {
-		if e.Answer != "" && (n == 0 || len(examples) < n) {
+		if e.Answer != "" && !taken[e.Instruction] && (n == 0 || len(examples) < n) {
+			taken[e.Instruction] = true
 			examples = append(examples, e)
 		}
 	}
@@ -209,6 +214,7 @@ func (v *verifying) answers(ctx context.Context, how answersMade) ([]metric.Prob
 func (o *verifierOrigin) describe(out string) string {
 	text := fmt.Sprintf("learned from %d answers to %d problems, %d right; held out %d answers to %d problems, %d right\n",
 		o.Train.Answers, o.Train.Problems, o.Train.Right, o.Held.Answers, o.Held.Problems, o.Held.Right)
+	text += fmt.Sprintf("problems are told apart by their %s: where a task has rewrites of one question, or several on one passage, some may be on both sides\n", o.ToldApart)
 	text += fmt.Sprintf("AUC %.4f, 95 %% interval %.4f to %.4f\n", o.AUC.Value, o.AUC.CI95[0], o.AUC.CI95[1])
 	if w := o.AUCWithin; w != nil {
 		text += fmt.Sprintf("AUC within a problem %.4f, 95 %% interval %.4f to %.4f, over the %d problems with right and wrong answers\n", w.Value, w.CI95[0], w.CI95[1], o.WithBoth)

@@ -123,6 +123,10 @@ func TestVerifier_FromAnswersToRewards(t *testing.T) {
 	cutRewards(t, r, want)
 	refuseRewards(t, r, want, base)
 
+	if said.ToldApart != "instruction" || !strings.Contains(said.describe("x"), "told apart by their instruction") {
+		t.Errorf("%+v", said)
+	}
+
 	for name, c := range map[string]struct {
 		model, out string
 		code       record.Code
@@ -139,6 +143,26 @@ func TestVerifier_FromAnswersToRewards(t *testing.T) {
 		if _, err := os.Stat(c.out); c.out != tuned && !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: something was written: %v", name, err)
 		}
+	}
+}
+
+// An instruction with several worked responses is one problem.
+func TestAnswered_TakesAnInstructionOnce(t *testing.T) {
+	var train []task.Example
+	for i := range 30 {
+		train = append(train, task.Example{ID: fmt.Sprint("t", i), Instruction: fmt.Sprint("question ", i%10), Response: fmt.Sprint("so ", i), Answer: "yes", Level: "1", Source: "x"})
+	}
+	test := []task.Example{{ID: "a", Instruction: "another", Response: "no", Answer: "no", Level: "1", Source: "x"}}
+	dir := filepath.Join(t.TempDir(), "task")
+	if _, err := task.Write(&task.Task{Name: "many", Kind: task.Word, Train: train, Test: test}, dir); err != nil {
+		t.Fatal(err)
+	}
+	set, err := task.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := answered(set, 0); err != nil || !slices.Equal(got, train[:10]) {
+		t.Errorf("%v %v", got, err)
 	}
 }
 

@@ -15,7 +15,9 @@ func newVerifier(a *app) *cobra.Command {
 		Long: `Make a reward model: a fine-tuned model answers training problems of a task by samples, each answer is judged right or wrong, and
 the model's layers with one score above them learn to tell which, by cross-entropy. One of four problems is held out: on their
 answers the area under the ROC curve is reported with an interval of 95 %, over all answers and within a problem, which is what
-choosing the best of N answers needs. The reward is the log-odds that an answer is right.
+choosing the best of N answers needs. Problems are told apart by their instruction: where a task has rewrites of one question, or
+several on one passage (metamathqa, race), some may be on both sides, which flatters the area. The reward is the log-odds that an
+answer is right.
 
 OUT is a folder that eval --reward reads and that AutoModelForSequenceClassification.from_pretrained loads; its verifier.json says
 how it was made. Llama models only. Stopped, it starts anew.`,
