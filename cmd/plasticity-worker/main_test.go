@@ -229,8 +229,8 @@ func TestWorker_Commands(t *testing.T) {
 	}
 	diverged := filepath.Join(t.TempDir(), "diverged")
 	files := folderOf(t, hf)
-	weights := files["model.safetensors"]
-	files["model.safetensors"] = weights[:len(weights)-4096] + strings.Repeat("\x00\x00\x7f\x7f", 1024) // 3.4e38
+	values := files["model.safetensors"]
+	files["model.safetensors"] = values[:len(values)-4096] + strings.Repeat("\x00\x00\x7f\x7f", 1024) // 3.4e38
 	put(t, diverged, files)
 	if code, out, errs := work(t, request.CommandEvalLoss, request.EvalLoss{Model: diverged, Data: prepared + "/val", Tokens: 128, Threads: 1, JSON: true}); code != record.NonFinite || out != "" || !strings.Contains(errs, "diverged") {
 		t.Errorf("a model that diverged: %d %q %q", code, out, errs)

@@ -12,7 +12,7 @@ import (
 func TestEncode_DecodeGivesTheSame(t *testing.T) {
 	want := Train{
 		Config: "run \"x\".yaml", Sets: []string{"a=b"}, Env: []string{"PLASTICITY_SEED=1"}, Out: "o", Resume: "auto", Listen: ":0", Init: "i",
-		DryRun: true, JSON: true, Quiet: true, Grid: "g", Axes: []record.Axis{{Name: "n", Value: "v"}}, Parents: []string{"p"},
+		DryRun: true, JSON: true, Quiet: true, Grid: "g", ID: "0123456789abcdef", Axes: []record.Axis{{Name: "n", Value: "v"}},
 	}
 	text, err := Encode(want)
 	if err != nil {
