@@ -201,7 +201,8 @@ TGO_API tgo_status tgo_adamw_step(tgo_tensor* params, const tgo_tensor* grads, t
 /* ---- engine: a whole training step on the CPU in one crossing -------------------------------- */
 
 /* Hand-written forward, backward, clip and AdamW over the registry's flat float32 buffers. The bits
- * of a result depend on instruction set and number of threads alone. One call at a time. */
+ * of a result depend on instruction set, number of threads and micro-batches alone. One call at a
+ * time. */
 
 typedef struct tgo_engine tgo_engine;
 

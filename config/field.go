@@ -185,7 +185,7 @@ func optimizerFields() []field {
 	return []field{
 		{path: "optimizer.lr", kind: number, def: 1e-3, max: 10, above: true, doc: "peak learning rate", identity: true},
 		{path: "optimizer.betas", kind: pair, def: [2]float64{0.9, 0.95}, max: 1, below: true, doc: "AdamW's", identity: true},
-		{path: "optimizer.eps", kind: number, def: 1e-8, max: 1, above: true, doc: "AdamW's", identity: true},
+		{path: "optimizer.eps", kind: number, def: 1e-8, min: 1.2e-38, max: 1, doc: "AdamW's; smaller ones are 0 in float32", identity: true},
 		{path: "optimizer.weight_decay", kind: number, def: 0.1, max: 1e4, doc: "λ of decoupled decay: a step shrinks by lr_t·λ_t; excludes tau", identity: true},
 		{path: "optimizer.tau", kind: number, max: 1e9, above: true, doc: "AdamW timescale 1/(lr·λ·steps) instead of λ; excludes weight_decay"},
 		{path: "optimizer.clip_norm", kind: number, def: 1.0, max: 1e9, doc: "global norm of the gradient; 0: no clipping", identity: true},

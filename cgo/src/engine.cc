@@ -30,6 +30,10 @@ int dimension(int64_t n, const char* name) {
   return static_cast<int>(n);
 }
 
+// Sequences, and their tokens, are counted in 32 bits; the rows of a share are those of one
+// sequence, or 4,096.
+constexpr int kMost = 1 << 24;
+
 Shape shape_of(const tgo_model* m) {
   TORCH_CHECK(m != nullptr, "no model given");
   TORCH_CHECK(m->family == TGO_LLAMA2 || m->family == TGO_OLMO2, "family ", m->family);
@@ -49,6 +53,8 @@ Shape shape_of(const tgo_model* m) {
               s.heads, " heads gives no even head size");
   TORCH_CHECK(s.heads % s.kv_heads == 0, "heads ", s.heads, " is no multiple of kv_heads ",
               s.kv_heads);
+  TORCH_CHECK(s.context <= kMost, "a context of ", s.context, " tokens, at most ", kMost,
+              " are possible");
   TORCH_CHECK(s.theta > 0 && s.eps >= std::numeric_limits<float>::min(), "rope_theta ", s.theta,
               ", norm_eps ", m->norm_eps);
   return s;
@@ -64,22 +70,16 @@ Options options_of(const tgo_engine_options* o) {
   TORCH_CHECK(out.threads <= 1024, "threads is ", out.threads, ", at most 1024 are possible");
   out.backward = o->backward != 0;
   out.sequences = dimension(o->sequences, "sequences");
+  TORCH_CHECK(out.sequences <= kMost, out.sequences, " sequences, at most ", kMost,
+              " are possible");
   out.isa = o->isa == nullptr ? "" : o->isa;
   return out;
 }
 
-// Rows are counted in 32 bits.
-void check_rows(const Shape& s, const Options& o) {
-  const int64_t share = (int64_t{o.sequences} + o.threads - 1) / o.threads;
-  const int64_t rows = share * engine::padded(s.context), most = std::numeric_limits<int>::max();
-  TORCH_CHECK(rows <= most, "a thread's share of ", o.sequences, " sequences has ", rows,
-              " tokens, at most ", most, " are possible: use smaller micro-batches");
-}
-
 const at::Tensor& flat_of(const tgo_tensor* t, const char* what) {
   const at::Tensor& x = borrow(t);
-  TORCH_CHECK(x.dim() == 1 && x.is_contiguous() && x.scalar_type() == at::kFloat, what,
-              " must be a flat float32 tensor");
+  TORCH_CHECK(x.is_cpu() && x.dim() == 1 && x.is_contiguous() && x.scalar_type() == at::kFloat,
+              what, " must be a flat float32 tensor in host memory");
   return x;
 }
 
@@ -237,7 +237,6 @@ tgo_status tgo_engine_new(const tgo_model* model, const tgo_engine_options* opti
       TORCH_CHECK(offsets[i] >= 0, "offset ", offsets[i]);
     }
     const tgo::Options o = tgo::options_of(options);
-    tgo::check_rows(s, o);
     auto engine = std::make_unique<tgo::Engine>(s, o, offsets);
     *out = new tgo_engine{std::move(engine)};
     tgo::count_handles(1);
@@ -260,7 +259,6 @@ tgo_status tgo_engine_bytes(const tgo_model* model, const tgo_engine_options* op
   return tgo::guard([&] {
     const tgo::Shape s = tgo::shape_of(model);
     const tgo::Options o = tgo::options_of(options);
-    tgo::check_rows(s, o);
     *out = static_cast<int64_t>(tgo::Engine::bytes(s, o));
   });
 }
@@ -284,6 +282,8 @@ tgo_status tgo_engine_step(tgo_engine* engine, tgo_tensor* params, tgo_tensor* m
     const tgo::Batch b = tgo::batch_of(e, batch);
     tgo::check_divisor(b);
     TORCH_CHECK(options.step >= 1, "the first update is step 1, not ", options.step);
+    // Smaller ones are flushed to zero, and a moment of 0 would be divided by 0.
+    TORCH_CHECK(options.eps >= std::numeric_limits<float>::min(), "eps ", options.eps);
     TORCH_CHECK(decay != nullptr, "no weight decay given");
     const tgo::engine::Optimizer o{options.lr, options.beta1, options.beta2, options.eps,
                                    clip,       options.step,  decay};

@@ -39,6 +39,7 @@ std::string last_error() {
   return text == nullptr ? "unknown" : text;
 }
 
+// What is to be done comes first in a reason: its end may be cut off.
 Loaded load() {
   Loaded out;
   if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
@@ -48,13 +49,13 @@ Loaded load() {
   const std::string path = own_folder() + "libtgo_cuda.so";
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (library == nullptr) {
-    out.reason = "the CUDA library cannot be loaded: " + last_error() + "; run make setup-cuda";
+    out.reason = "run make setup-cuda, since the CUDA library cannot be loaded: " + last_error();
     return out;
   }
   const auto function = reinterpret_cast<TableFunction>(dlsym(library, kTableSymbol));
   const Table* table = function == nullptr ? nullptr : function();
   if (table == nullptr || std::string(table->stamp) != TGO_STAMP) {
-    out.reason = path + " is of another build: run make setup-cuda";
+    out.reason = "run make setup-cuda, since the CUDA library is of another build: " + path;
     return out;
   }
   out.devices = table->devices();

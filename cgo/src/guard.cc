@@ -50,7 +50,9 @@ tgo_status from_current_exception() noexcept {
   } catch (const c10::OutOfMemoryError& e) {
     return fail(TGO_OUT_OF_MEMORY, e.what_without_backtrace());
   } catch (const c10::AcceleratorError& e) {
-    return fail(TGO_DEVICE_LOST, e.what_without_backtrace());
+    constexpr int32_t kMemoryAllocation = 2;  // cudaErrorMemoryAllocation
+    return fail(e.get_error_code() == kMemoryAllocation ? TGO_OUT_OF_MEMORY : TGO_DEVICE_LOST,
+                e.what_without_backtrace());
   } catch (const c10::Error& e) {
     return fail(code_of(e), e.what_without_backtrace());
   } catch (const std::bad_alloc&) {

@@ -123,6 +123,7 @@ tgo_status tgo_adamw_step(tgo_tensor* params, const tgo_tensor* grads, tgo_tenso
     if (copy.defined()) {
       tgo::check_flat(copy, at::kBFloat16, p.numel(), "the copy");
     }
+    TORCH_CHECK(p.is_cpu(), "the parameters must be in host memory");
     TORCH_CHECK(options.step >= 1, "the first update is step 1, not ", options.step);
     for (int64_t i = 0; i < count; i++) {
       const tgo_segment& s = segments[i];

@@ -1,5 +1,5 @@
 // The engine's inside: what is planned once, what a step is told, and the functions that each
-// instruction set provides. engine.cc owns memory and threads; everything that computes is compiled
+// instruction set provides. run.cc owns memory and threads; everything that computes is compiled
 // once for each instruction set from the same sources (step.hh and below).
 #ifndef TGO_ENGINE_ENGINE_HH
 #define TGO_ENGINE_ENGINE_HH

@@ -8,7 +8,7 @@ struct Features {
   bool avx2, avx512, avx512_bf16, amx_bf16;
 };
 
-// Asks once for the permission that AMX needs; the answer does not change.
+// Asks the kernel for the permission that AMX needs, too; the answer does not change.
 Features features();
 
 }  // namespace tgo::engine

@@ -1,8 +1,8 @@
 // Rearranging tiles into the other shapes that products read. With X a tiled matrix of M rows:
 //
-//   panel_of_rows     panels of X as the right side with its rows summed over (k = row):  Yᵀ · X, P
-//   · V panel_of_columns  panels of X as the right side with its columns summed over (k = column):
-//   Q · Xᵀ tiles_transposed  Xᵀ as the left side, tiled
+// - panel_of_rows: panels of X as the right side, its rows summed over (k = row), as in Yᵀ·X and P·V
+// - panel_of_columns: the same with its columns summed over (k = column), as in Q·Xᵀ
+// - tiles_transposed: Xᵀ as the left side, tiled
 //
 // All work on 32 × 32 blocks. In words: a bfloat16 block is one tile, a float32 block two
 // neighbours.

@@ -9,6 +9,9 @@
 #include <atomic>
 #include <functional>
 #include <mutex>
+#include <stdexcept>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -133,17 +136,20 @@ class Chains {
 class Pool {
  public:
   explicit Pool(int threads) : finished_(threads) {
-    for (int i = 1; i < threads; i++) {
-      threads_.emplace_back([this, i] { serve(i); });
+    threads_.reserve(static_cast<std::size_t>(threads));
+    try {
+      for (int i = 1; i < threads; i++) {
+        threads_.emplace_back([this, i] { serve(i); });
+      }
+    } catch (const std::system_error&) {  // the destructor does not run, and no thread may be left
+      const std::size_t started = threads_.size() + 1;
+      stop();
+      throw std::runtime_error("only " + std::to_string(started) + " of " +
+                               std::to_string(threads) +
+                               " threads can be started here: set threads to fewer");
     }
   }
-  ~Pool() {
-    task_ = nullptr;
-    announce();
-    for (std::thread& t : threads_) {
-      t.join();
-    }
-  }
+  ~Pool() { stop(); }
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
@@ -156,6 +162,13 @@ class Pool {
   }
 
  private:
+  void stop() {
+    task_ = nullptr;
+    announce();
+    for (std::thread& t : threads_) {
+      t.join();
+    }
+  }
   void announce() {
     round_.fetch_add(1, std::memory_order_release);
     round_.notify_all();

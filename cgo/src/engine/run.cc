@@ -186,7 +186,6 @@ Engine::Engine(const Shape& shape, const Options& options, const std::int64_t* o
 
 std::size_t Engine::bytes(const Shape& shape, const Options& options) {
   const Kernels* k = kernels_or_throw(options);
-  const std::vector<std::int64_t> offsets(static_cast<std::size_t>(Plan::count(shape)));
   const int word_bytes = options.half ? 2 : 4;
   const std::size_t panels = Plan::panel_bytes(shape, word_bytes);
   // Gradients have the panels' values, once, and the gains.
@@ -306,7 +305,7 @@ void Engine::scatter(int thread, const Batch& b, int first, int count) {
   auto* table = static_cast<float*>(table_gradient_->get());
   for (int i = 0; i < count; i++) {
     kernels_->embedding_backward(
-        dx + static_cast<std::size_t>(i) * static_cast<std::size_t>(rows * columns),
+        dx + static_cast<std::size_t>(i) * static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns),
         b.ids + static_cast<std::size_t>(first + i) * b.time, b.time, columns, from, to, table);
   }
   mark(workers_[static_cast<std::size_t>(thread)], Part::kEmbeddingBack);
@@ -318,7 +317,8 @@ void Engine::micro_batch(int thread, const Shared& shared, int first, int count)
   const Batch& b = *shared.batch;
   auto* dx = static_cast<float*>(dx_->get());
   const std::size_t values = static_cast<std::size_t>(setup_.rows / setup_.time) *
-                             static_cast<std::size_t>(padded(b.time) * shape().d());
+                             static_cast<std::size_t>(padded(b.time)) *
+                             static_cast<std::size_t>(shape().d());
   for (Chains::Item i = chains_.take(thread, -1); i.chain >= 0; i = chains_.take(thread, i.chain)) {
     Sum& sum = sums_[static_cast<std::size_t>(i.chain)];
     Share mine = share(b, first, count, i.item);

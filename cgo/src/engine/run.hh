@@ -64,7 +64,6 @@ class Cache {
   void take_back(int slot) { at(slot).length--; }
   int slots() const { return static_cast<int>(slots_.size()); }
   int capacity() const { return capacity_; }
-  int length(int slot) const { return slots_.at(static_cast<std::size_t>(slot)).length; }
 
  private:
   struct Slot {
