@@ -9,7 +9,6 @@ import (
 	"os"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/format"
 
 	"plasticity/record"
 )
@@ -24,6 +23,9 @@ const (
 	maxTextFree    = 1 << 30  // bytes of text a file may always have
 	maxRowsPerByte = 8        // rows a byte of file, beyond maxRowsFree
 	maxRowsFree    = 1 << 20
+	maxHeldFactor  = 64      // bytes of decoded pages of all columns at once a byte of file, beyond maxHeldFree; values in lists, too
+	maxHeldFree    = 1 << 30 // bytes
+	maxListedFree  = 1 << 22 // values in lists of a row group
 )
 
 // readParquet reads the column "text" of a Parquet file, one document a row. A row without a value is an empty document.
@@ -48,7 +50,7 @@ func readParquet(ctx context.Context, in input, emit func(piece) error) (err err
 			return err
 		}
 	}
-	return nil
+	return r.complete()
 }
 
 // parquetReader reads one file.
@@ -57,6 +59,7 @@ type parquetReader struct {
 	f    *os.File
 	emit func(piece) error
 	row  int64
+	rows int64 // as the metadata say
 	text int64 // bytes of text so far
 }
 
@@ -110,7 +113,7 @@ func (r *parquetReader) locate(file *parquet.File) (chunks []parquet.ColumnChunk
 		if leaf.ColumnIndex >= len(columns) {
 			return nil, fmt.Errorf("row group %d: no column %d", i, leaf.ColumnIndex)
 		}
-		if err := r.checkChunk(i, &columns[leaf.ColumnIndex]); err != nil {
+		if _, err := r.checkChunk(file, i, leaf.ColumnIndex); err != nil {
 			return nil, err
 		}
 		chunks = append(chunks, group.ColumnChunks()[leaf.ColumnIndex])
@@ -123,16 +126,48 @@ func (r *parquetReader) checkRows(file *parquet.File) error {
 	if limit := r.in.size*maxRowsPerByte + maxRowsFree; file.NumRows() < 0 || file.NumRows() > limit {
 		return fmt.Errorf("it claims %d rows, %d are the most for %d bytes", file.NumRows(), limit, r.in.size)
 	}
+	r.rows = file.NumRows()
 	return nil
 }
 
-// checkChunk checks the pages of a column of row group i.
-func (r *parquetReader) checkChunk(i int, column *format.ColumnChunk) error {
-	if column.FilePath != "" {
-		return fmt.Errorf("row group %d: its column lies in another file, which is not supported", i)
+// checkChunk checks the pages of column j of row group i and returns the guard that did.
+func (r *parquetReader) checkChunk(file *parquet.File, i, j int) (*pageGuard, error) {
+	meta := &file.Metadata().RowGroups[i].Columns[j]
+	if meta.FilePath != "" {
+		return nil, fmt.Errorf("row group %d: its column lies in another file, which is not supported", i)
 	}
-	if err := newPageGuard(r.f, r.in.size, &column.MetaData).check(); err != nil {
-		return fmt.Errorf("row group %d: %w", i, err)
+	chunk, ok := file.RowGroups()[i].ColumnChunks()[j].(*parquet.FileColumnChunk)
+	if !ok {
+		return nil, fmt.Errorf("row group %d: no column %d", i, j)
+	}
+	column, ok := chunk.Node().(*parquet.Column)
+	if !ok {
+		return nil, fmt.Errorf("row group %d: no column %d", i, j)
+	}
+	// The library unpacks all row groups with what the first was packed with.
+	if first := file.Metadata().RowGroups[0].Columns[j].MetaData.Codec; meta.MetaData.Codec != first {
+		return nil, fmt.Errorf("row group %d: packed with %v, the first with %v: write the file again with one of them", i, meta.MetaData.Codec, first)
+	}
+	guard := newPageGuard(r.f, r.in.size, column, &meta.MetaData)
+	if err := guard.check(); err != nil {
+		return nil, fmt.Errorf("row group %d: %w", i, err)
+	}
+	return guard, nil
+}
+
+// next counts a row; an error says that the file has more than its metadata say.
+func (r *parquetReader) next() error {
+	if r.row >= r.rows {
+		return bad("input %s: more than the %d rows that its metadata say: the file is damaged, download it again", r.in.path, r.rows)
+	}
+	r.row++
+	return nil
+}
+
+// complete returns an error when fewer rows were read than the metadata say.
+func (r *parquetReader) complete() error {
+	if r.row != r.rows {
+		return bad("input %s: %d rows, its metadata say %d: the file is damaged, download it again", r.in.path, r.row, r.rows)
 	}
 	return nil
 }
@@ -176,40 +211,37 @@ func (r *parquetReader) page(pages parquet.Pages) (page parquet.Page, err error)
 
 // pageRows hands on the rows of one page.
 func (r *parquetReader) pageRows(page parquet.Page, values []parquet.Value) error {
-	var texts []string
 	reader := page.Values()
 	for {
-		var err error
-		texts, err = r.values(reader, values, texts[:0])
-		if err != nil && !errors.Is(err, io.EOF) {
-			return bad("input %s: row %d: %w", r.in.path, r.row, err)
-		}
-		for _, text := range texts {
-			if err := r.document(text); err != nil {
+		n, err := r.values(reader, values)
+		for _, v := range values[:n] {
+			if err := r.document(v.ByteArray()); err != nil {
 				return err
 			}
 		}
-		if err != nil || len(texts) == 0 {
+		switch {
+		case errors.Is(err, io.EOF) || err == nil && n == 0:
 			return nil
+		case err != nil:
+			return bad("input %s: row %d: %w", r.in.path, r.row, err)
 		}
 	}
 }
 
-// values decodes the next values of a page.
-func (r *parquetReader) values(reader parquet.ValueReader, values []parquet.Value, texts []string) (_ []string, err error) {
+// values decodes the next values of a page. They lie in it: none is copied.
+func (r *parquetReader) values(reader parquet.ValueReader, values []parquet.Value) (n int, err error) {
 	defer recovered(&err)
-	n, err := reader.ReadValues(values)
-	for _, v := range values[:n] {
+	n, err = reader.ReadValues(values)
+	for i, v := range values[:n] {
 		if !v.IsNull() && v.Kind() != parquet.ByteArray {
-			return texts, fmt.Errorf("a value of type %v in a column of text: the file is damaged, download it again", v.Kind())
+			return i, fmt.Errorf("a value of type %v in a column of text: the file is damaged, download it again", v.Kind())
 		}
-		texts = append(texts, string(v.ByteArray()))
 	}
-	return texts, err
+	return n, err
 }
 
-// document hands on one row.
-func (r *parquetReader) document(text string) error {
+// document hands on one row. Its text is copied once it is known to be within the limits: many rows may share one long text.
+func (r *parquetReader) document(text []byte) error {
 	r.text += int64(len(text))
 	switch limit := r.in.size*maxTextFactor + maxTextFree; {
 	case len(text) > maxLine:
@@ -217,6 +249,8 @@ func (r *parquetReader) document(text string) error {
 	case r.text > limit:
 		return bad("input %s: row %d: more than %d bytes of text from %d bytes of file: this looks like a trap", r.in.path, r.row, limit, r.in.size)
 	}
-	r.row++
-	return emitText(text, min(r.text, r.in.size), r.emit)
+	if err := r.next(); err != nil {
+		return err
+	}
+	return emitText(string(text), min(r.text, r.in.size), r.emit)
 }

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
 
@@ -17,35 +20,40 @@ const (
 	maxPageBytes  = 256 << 20 // packed or not
 	maxPageValues = 1 << 24
 	maxPageHeader = 1 << 20
+	maxSnappy     = 32 // bytes a byte of snappy data can unpack to; copies of 64 bytes take 3
 )
 
-// Fields of a Parquet page header, by their Thrift ids.
-const (
-	fieldPageType     = 1
-	fieldUncompressed = 2
-	fieldCompressed   = 3
-	fieldDataPage     = 5
-	fieldDictionary   = 7
-	fieldDataPageV2   = 8
-)
-
-// pageGuard checks the pages of a column before the library decodes them, because it believes their headers: a file of a
-// few hundred bytes can make it allocate gigabytes.
+// pageGuard checks the pages of a column before the library decodes them, because it believes their headers and the counts
+// within them: a file of a few hundred bytes can make it allocate gigabytes.
 type pageGuard struct {
 	r          io.ReaderAt
 	start, end int64
 	codec      format.CompressionCodec
+	column     columnShape
 	fileSize   int64
+	values     int64 // of all data pages so far, nulls too
+	held       int64 // bytes that the largest dictionary and the largest data page so far take, decoded
+	dictionary int64 // bytes of held that are the dictionary
 	head       []byte
-	body       []byte
-	plain      *zstd.Decoder
+	packed     []byte
+	plain      bytes.Buffer
+	zstd       *zstd.Decoder
 }
 
-// newPageGuard returns the guard of the column that meta describes.
-func newPageGuard(r io.ReaderAt, fileSize int64, meta *format.ColumnMetaData) *pageGuard {
+// columnShape is what of a column's schema says how its pages are laid out.
+type columnShape struct {
+	kind       parquet.Kind
+	length     int // of values of a fixed length
+	repetition int // highest level; 0: pages have none
+	definition int
+}
+
+// newPageGuard returns the guard of a chunk of a column. It begins where the library begins, wherever that is.
+func newPageGuard(r io.ReaderAt, fileSize int64, column *parquet.Column, meta *format.ColumnMetaData) *pageGuard {
 	g := &pageGuard{r: r, codec: meta.Codec, fileSize: fileSize, start: meta.DataPageOffset}
-	if d := meta.DictionaryPageOffset; d > 0 && d < g.start {
-		g.start = d
+	g.column = columnShape{column.Type().Kind(), column.Type().Length(), column.MaxRepetitionLevel(), column.MaxDefinitionLevel()}
+	if meta.DictionaryPageOffset != 0 {
+		g.start = meta.DictionaryPageOffset
 	}
 	g.end = g.start + meta.TotalCompressedSize
 	return g
@@ -62,8 +70,8 @@ func (g *pageGuard) check() error {
 		return fmt.Errorf("packed with %v: only snappy, gzip, zstd and none are supported: write the file again with one of them", g.codec)
 	}
 	defer func() {
-		if g.plain != nil {
-			g.plain.Close()
+		if g.zstd != nil {
+			g.zstd.Close()
 		}
 	}()
 	for offset := g.start; offset < g.end; {
@@ -78,49 +86,134 @@ func (g *pageGuard) check() error {
 
 // page checks the page at offset and returns where the next begins.
 func (g *pageGuard) page(offset int64) (int64, error) {
-	ints, size, err := g.header(offset)
+	h, size, err := g.header(offset)
 	if err != nil {
 		return 0, err
 	}
-	plain, packed := ints[thriftField{fieldUncompressed}], ints[thriftField{fieldCompressed}]
+	plain, packed := int64(h.UncompressedPageSize), int64(h.CompressedPageSize)
 	body := offset + size
 	if plain < 0 || plain > maxPageBytes || packed < 0 || packed > maxPageBytes || packed > g.end-body {
 		return 0, fmt.Errorf("it claims %d bytes packed into %d, with %d there and %d allowed", plain, packed, g.end-body, maxPageBytes)
 	}
-	levels := int64(0) // bytes before the packed part
-	switch kind := format.PageType(ints[thriftField{fieldPageType}]); kind {
-	case format.DataPage:
-		err = checkValues(ints[thriftField{fieldDataPage, 1}], maxPageValues)
-	case format.DataPageV2:
-		err = checkValues(ints[thriftField{fieldDataPageV2, 1}], maxPageValues)
-		levels = ints[thriftField{fieldDataPageV2, 5}] + ints[thriftField{fieldDataPageV2, 6}]
-		if levels < 0 || levels > min(plain, packed) {
-			return 0, fmt.Errorf("its levels claim %d bytes of %d", levels, min(plain, packed))
-		}
-		if v, ok := ints[thriftField{fieldDataPageV2, 7}]; ok && v == 0 {
-			return body + packed, err
-		}
-	case format.DictionaryPage:
-		err = checkValues(ints[thriftField{fieldDictionary, 1}], plain/4+1) // each has a length of 4 bytes
-	default:
-		err = fmt.Errorf("of unknown type %d", kind)
+	if int64(cap(g.packed)) < packed {
+		g.packed = make([]byte, packed)
 	}
-	if err != nil {
+	raw := g.packed[:packed]
+	if _, err := g.r.ReadAt(raw, body); err != nil && packed > 0 {
 		return 0, err
 	}
-	return body + packed, g.unpacked(body+levels, packed-levels, plain-levels)
+	switch {
+	case h.DictionaryPageHeader.Valid != (h.Type == format.DictionaryPage):
+		err = fmt.Errorf("of type %v, with the header of another", h.Type)
+	case h.Type == format.DictionaryPage:
+		err = g.dictionaryPage(&h.DictionaryPageHeader.V, raw, plain)
+	case h.Type == format.DataPage && h.DataPageHeader.Valid:
+		err = g.dataPage(&h.DataPageHeader.V, raw, plain)
+	case h.Type == format.DataPageV2 && h.DataPageHeaderV2.Valid:
+		err = g.dataPageV2(&h.DataPageHeaderV2.V, raw, plain)
+	default:
+		err = fmt.Errorf("of type %d, which is unknown or has no header", h.Type)
+	}
+	return body + packed, err
 }
 
-// checkValues checks how many values a page claims to have.
-func checkValues(n, limit int64) error {
-	if n < 0 || n > min(limit, maxPageValues) {
-		return fmt.Errorf("it claims %d values, at most %d can be", n, min(limit, maxPageValues))
+// dictionaryPage checks a page of the values that data pages refer to.
+func (g *pageGuard) dictionaryPage(h *format.DictionaryPageHeader, raw []byte, plain int64) error {
+	if err := g.count(int64(h.NumValues), plain/4+1); err != nil { // each has a length of 4 bytes
+		return err
+	}
+	if h.Encoding != format.Plain && h.Encoding != format.PlainDictionary {
+		return fmt.Errorf("a dictionary in the encoding %v, only PLAIN is supported: %s", h.Encoding, rewrite)
+	}
+	g.hold(int64(h.NumValues), plain, true)
+	_, err := g.unpack(raw, plain, false)
+	return err
+}
+
+// dataPage checks a data page of the first version, whose levels are packed with its values.
+func (g *pageGuard) dataPage(h *format.DataPageHeader, raw []byte, plain int64) error {
+	values := int64(h.NumValues)
+	if err := g.count(values, maxPageValues); err != nil {
+		return err
+	}
+	g.values += values
+	g.hold(values, plain, false)
+	bare := g.column.repetition == 0 && g.column.definition == 0
+	body, err := g.unpack(raw, plain, !bare || !boundByBody(h.Encoding))
+	if err != nil {
+		return err
+	}
+	for _, level := range []struct {
+		most     int
+		encoding format.Encoding
+	}{{g.column.repetition, h.RepetitionLevelEncoding}, {g.column.definition, h.DefinitionLevelEncoding}} {
+		if level.most == 0 {
+			continue
+		}
+		var levels []byte
+		if levels, body, err = prefixed(body); err != nil {
+			return err
+		}
+		if err := checkLevels(levels, level.encoding, level.most, values); err != nil {
+			return err
+		}
+	}
+	return g.column.checkBody(body, h.Encoding, values)
+}
+
+// dataPageV2 checks a data page of the second version, whose levels come before the part that may be packed.
+func (g *pageGuard) dataPageV2(h *format.DataPageHeaderV2, raw []byte, plain int64) error {
+	values := int64(h.NumValues)
+	if err := g.count(values, maxPageValues); err != nil {
+		return err
+	}
+	g.values += values
+	g.hold(values, plain, false)
+	repetition, definition := int64(h.RepetitionLevelsByteLength), int64(h.DefinitionLevelsByteLength)
+	levels := repetition + definition
+	if repetition < 0 || definition < 0 || levels > min(plain, int64(len(raw))) {
+		return fmt.Errorf("its levels claim %d and %d bytes of %d", repetition, definition, min(plain, int64(len(raw))))
+	}
+	if err := checkLevels(raw[:repetition], format.RLE, g.column.repetition, values); err != nil {
+		return err
+	}
+	if err := checkLevels(raw[repetition:levels], format.RLE, g.column.definition, values); err != nil {
+		return err
+	}
+	body := raw[levels:]
+	if packed := !h.IsCompressed.Valid || h.IsCompressed.V; packed {
+		var err error
+		if body, err = g.unpack(body, plain-levels, !boundByBody(h.Encoding)); err != nil {
+			return err
+		}
+	}
+	return g.column.checkBody(body, h.Encoding, values)
+}
+
+// count checks how many values a page claims to have.
+func (g *pageGuard) count(n, limit int64) error {
+	limit = min(limit, maxPageValues, maxPageBytes/max(1, int64(g.column.length)))
+	if n < 0 || n > limit {
+		return fmt.Errorf("it claims %d values, at most %d can be", n, limit)
 	}
 	return nil
 }
 
-// header reads the header of a page and returns its numbers and its size.
-func (g *pageGuard) header(offset int64) (map[thriftField]int64, int64, error) {
+// hold notes how much memory a decoded page takes: its body, and an offset, a number or a value of fixed length each.
+func (g *pageGuard) hold(values, plain int64, dictionary bool) {
+	size := plain + values*int64(max(8, g.column.length))
+	data := g.held - g.dictionary
+	if dictionary {
+		g.dictionary = max(g.dictionary, size)
+	} else {
+		data = max(data, size)
+	}
+	g.held = g.dictionary + data
+}
+
+// header returns the header of a page and its size. It is the library that reads it, so that both see the same; before, the
+// walker makes sure that its lists and strings are no longer than what is there.
+func (g *pageGuard) header(offset int64) (*format.PageHeader, int64, error) {
 	for size := int64(512); ; size *= 16 {
 		size = min(size, maxPageHeader, g.end-offset)
 		if int64(cap(g.head)) < size {
@@ -130,10 +223,11 @@ func (g *pageGuard) header(offset int64) (map[thriftField]int64, int64, error) {
 		if _, err := g.r.ReadAt(head, offset); err != nil {
 			return nil, 0, err
 		}
-		w := thriftWalker{b: head, ints: make(map[thriftField]int64)}
+		w := thriftWalker{b: head}
 		err := w.message()
 		if err == nil {
-			return w.ints, int64(w.i), nil
+			h, err := decodeHeader(head[:w.i])
+			return h, int64(w.i), err
 		}
 		if size == min(maxPageHeader, g.end-offset) {
 			return nil, 0, err
@@ -141,44 +235,77 @@ func (g *pageGuard) header(offset int64) (map[thriftField]int64, int64, error) {
 	}
 }
 
-// unpacked checks that a packed part does not become larger than it claims.
-func (g *pageGuard) unpacked(offset, packed, plain int64) error {
-	if g.codec == format.Uncompressed {
-		if packed != plain {
-			return fmt.Errorf("not packed, but of two sizes: %d and %d bytes", packed, plain)
-		}
-		return nil
+// decodeHeader reads the header of a page that takes all of b.
+func decodeHeader(b []byte) (*format.PageHeader, error) {
+	r := new(thrift.CompactProtocol).NewReaderFromBytes(b)
+	h := new(format.PageHeader)
+	if err := thrift.NewDecoder(r).Decode(h); err != nil {
+		return nil, err
 	}
-	if packed == 0 && plain == 0 {
-		return nil
+	if r.BytesRead() != len(b) {
+		return nil, fmt.Errorf("%w: a page header of %d bytes, of which %d are read", errThrift, len(b), r.BytesRead())
 	}
-	if int64(cap(g.body)) < packed {
-		g.body = make([]byte, packed)
-	}
-	body := g.body[:packed]
-	if _, err := g.r.ReadAt(body, offset); err != nil {
-		return err
-	}
-	n, err := g.size(body, plain)
-	if err != nil {
-		return err
-	}
-	if n != plain {
-		return fmt.Errorf("it claims to unpack to %d bytes and does not", plain)
-	}
-	return nil
+	return h, nil
 }
 
-// size returns how many bytes body unpacks to, without keeping them; counting ends shortly above limit.
-func (g *pageGuard) size(body []byte, limit int64) (int64, error) {
+// unpack checks that a packed part unpacks to as many bytes as it claims, and returns them where keep is true. They are valid until the next
+// call.
+func (g *pageGuard) unpack(body []byte, plain int64, keep bool) ([]byte, error) {
+	var n int64
+	var err error
+	g.plain.Reset()
+	switch {
+	case g.codec == format.Uncompressed:
+		if int64(len(body)) != plain {
+			return nil, fmt.Errorf("not packed, but of two sizes: %d and %d bytes", len(body), plain)
+		}
+		return body, nil
+	case len(body) == 0 && plain == 0:
+		return nil, nil
+	case g.codec == format.Snappy:
+		return g.unsnappy(body, plain, keep)
+	case keep:
+		n, err = g.stream(&g.plain, body, plain)
+	default:
+		n, err = g.stream(io.Discard, body, plain)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n != plain {
+		return nil, errUnpacked(plain)
+	}
+	return g.plain.Bytes(), nil
+}
+
+func errUnpacked(plain int64) error {
+	return fmt.Errorf("it claims to unpack to %d bytes and does not", plain)
+}
+
+// unsnappy does what unpack does for snappy data, which begin with their size.
+func (g *pageGuard) unsnappy(body []byte, plain int64, keep bool) ([]byte, error) {
+	n, k := binary.Uvarint(body)
+	if k <= 0 || n > maxPageBytes {
+		return nil, errors.New("broken snappy data")
+	}
+	if int64(n) != plain || n > maxSnappy*uint64(len(body)) {
+		return nil, errUnpacked(plain)
+	}
+	if !keep {
+		return nil, nil
+	}
+	g.plain.Grow(int(n))
+	out, err := snappy.Decode(g.plain.AvailableBuffer()[:n], body)
+	if err != nil {
+		return nil, fmt.Errorf("broken snappy data: %w", err)
+	}
+	return out, nil
+}
+
+// stream unpacks gzip or zstd data into w and returns how many bytes they are; it ends shortly above limit.
+func (g *pageGuard) stream(w io.Writer, body []byte, limit int64) (int64, error) {
 	var r io.Reader
 	switch g.codec {
-	case format.Snappy:
-		n, k := binary.Uvarint(body)
-		if k <= 0 || n > maxPageBytes {
-			return 0, errors.New("broken snappy data")
-		}
-		return int64(n), nil
 	case format.Gzip:
 		z, err := gzip.NewReader(bytes.NewReader(body))
 		if err != nil {
@@ -186,17 +313,17 @@ func (g *pageGuard) size(body []byte, limit int64) (int64, error) {
 		}
 		r = z
 	default:
-		if g.plain == nil {
+		if g.zstd == nil {
 			z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20))
 			if err != nil {
 				return 0, err
 			}
-			g.plain = z
+			g.zstd = z
 		}
-		if err := g.plain.Reset(bytes.NewReader(body)); err != nil {
+		if err := g.zstd.Reset(bytes.NewReader(body)); err != nil {
 			return 0, err
 		}
-		r = g.plain
+		r = g.zstd
 	}
-	return io.Copy(io.Discard, io.LimitReader(r, limit+1))
+	return io.Copy(w, io.LimitReader(r, limit+1))
 }

@@ -55,7 +55,7 @@ func ReadRows(ctx context.Context, path string, emit func(Row) error) error {
 	case ".json":
 		return readRowObjects(ctx, in, f, emit)
 	case ".parquet":
-		r := rowReader{parquetReader: parquetReader{in: in, f: f}, rows: emit}
+		r := rowReader{parquetReader: parquetReader{in: in, f: f}, emitRow: emit}
 		return r.read(ctx)
 	}
 	return bad("input %s: a table is .parquet, .jsonl or .json", path)
@@ -168,7 +168,7 @@ func beginsArray(r *bufio.Reader) (bool, error) {
 // rowReader reads whole rows of a Parquet file.
 type rowReader struct {
 	parquetReader
-	rows func(Row) error
+	emitRow func(Row) error
 }
 
 func (r *rowReader) read(ctx context.Context) error {
@@ -184,7 +184,7 @@ func (r *rowReader) read(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return r.complete()
 }
 
 // guard checks the pages of all columns before anything is decoded.
@@ -194,10 +194,21 @@ func (r *rowReader) guard(file *parquet.File) (err error) {
 		return err
 	}
 	for i, group := range file.Metadata().RowGroups {
+		held, listed := int64(0), int64(0)
 		for j := range group.Columns {
-			if err := r.checkChunk(i, &group.Columns[j]); err != nil {
+			guard, err := r.checkChunk(file, i, j)
+			if err != nil {
 				return err
 			}
+			held += guard.held
+			if guard.column.repetition > 0 {
+				listed += guard.values
+			}
+		}
+		// A row has a value of each column and all values of its lists; several columns may lie at the same place.
+		more := r.in.size * maxHeldFactor
+		if held > maxHeldFree+more || listed > maxListedFree+more {
+			return fmt.Errorf("row group %d: pages of %d bytes at once and %d values in lists: %w", i, held, listed, errTrap)
 		}
 	}
 	return nil
@@ -216,19 +227,25 @@ func (r *rowReader) group(ctx context.Context, file *parquet.File, group parquet
 		if ctx.Err() != nil {
 			return record.FailIO(ctx.Err(), "read input %s", r.in.path)
 		}
-		values, err := r.decode(file.Schema(), leaves, rows, buffer)
+		n, err := readInto(rows, buffer)
 		end := errors.Is(err, io.EOF)
 		if err != nil && !end {
 			return bad("input %s: row %d: %w", r.in.path, r.row+1, err)
 		}
-		for _, v := range values {
-			r.row++
-			read := int64(float64(r.in.size) * float64(r.row) / float64(max(1, file.NumRows())))
-			if err := r.rows(Row{Path: r.in.path, Number: r.row, Values: v, Read: min(read, r.in.size)}); err != nil {
+		for _, row := range buffer[:n] {
+			values, err := r.decode(file.Schema(), leaves, row)
+			if err != nil {
+				return bad("input %s: row %d: %w", r.in.path, r.row+1, err)
+			}
+			if err := r.next(); err != nil {
+				return err
+			}
+			read := int64(float64(r.in.size) * float64(r.row) / float64(r.rows))
+			if err := r.emitRow(Row{Path: r.in.path, Number: r.row, Values: values, Read: min(read, r.in.size)}); err != nil {
 				return err
 			}
 		}
-		if end || len(values) == 0 {
+		if end || n == 0 {
 			return nil
 		}
 	}
@@ -277,28 +294,29 @@ func checkRow(row parquet.Row, leaves []leaf) error {
 	return nil
 }
 
-// decode reads the next rows.
-func (r *rowReader) decode(schema *parquet.Schema, leaves []leaf, rows parquet.Rows, buffer []parquet.Row) (_ []map[string]any, err error) {
+// readInto reads the next rows. Their texts lie in the file's pages: none is copied.
+func readInto(rows parquet.Rows, buffer []parquet.Row) (n int, err error) {
 	defer recovered(&err)
-	n, err := rows.ReadRows(buffer)
-	values := make([]map[string]any, 0, n)
-	for _, row := range buffer[:n] {
-		if err := checkRow(row, leaves); err != nil {
-			return nil, err
-		}
-		for _, v := range row {
-			if v.Kind() == parquet.ByteArray {
-				r.text += int64(len(v.ByteArray()))
-			}
-		}
-		if limit := r.in.size*maxTextFactor + maxTextFree; r.text > limit {
-			return nil, errTrap
-		}
-		v := make(map[string]any)
-		if err := schema.Reconstruct(&v, row); err != nil {
-			return nil, err
-		}
-		values = append(values, v)
+	return rows.ReadRows(buffer)
+}
+
+// decode makes a row of values of all columns. Its texts are copied once they are known to be within the limits.
+func (r *rowReader) decode(schema *parquet.Schema, leaves []leaf, row parquet.Row) (_ map[string]any, err error) {
+	defer recovered(&err)
+	if err := checkRow(row, leaves); err != nil {
+		return nil, err
 	}
-	return values, err
+	for _, v := range row {
+		if v.Kind() == parquet.ByteArray {
+			r.text += int64(len(v.ByteArray()))
+		}
+	}
+	if limit := r.in.size*maxTextFactor + maxTextFree; r.text > limit {
+		return nil, errTrap
+	}
+	values := make(map[string]any)
+	if err := schema.Reconstruct(&values, row); err != nil {
+		return nil, err
+	}
+	return values, nil
 }

@@ -30,69 +30,47 @@ const (
 	thriftStruct = 12
 )
 
-// thriftField is where an integer stands: the ids of the fields that lead to it, outermost first, 0 where there is none.
-type thriftField [2]int16
-
-// thriftWalker steps over a message in Thrift's compact protocol without keeping any of it but small integers.
+// thriftWalker steps over a message in Thrift's compact protocol without keeping any of it.
 type thriftWalker struct {
 	b        []byte
 	i        int
-	elements int                   // of lists, so far
-	ints     map[thriftField]int64 // of the message and of the structs directly in it; nil: not wanted
+	elements int // of lists, so far
 }
 
 // message steps over one struct. A nil error means that its lists and strings are no longer than what is there.
-func (w *thriftWalker) message() error { return w.structure(thriftField{}, 0) }
+func (w *thriftWalker) message() error { return w.structure(0) }
 
-func (w *thriftWalker) structure(path thriftField, depth int) error {
+func (w *thriftWalker) structure(depth int) error {
 	if depth > maxThriftDepth {
 		return fmt.Errorf("%w: nested more than %d deep", errThrift, maxThriftDepth)
 	}
-	id := int16(0)
 	for {
 		head, err := w.byte()
 		if err != nil || head == 0 {
 			return err
 		}
-		if delta := head >> 4; delta != 0 {
-			id += int16(delta)
-		} else {
-			v, err := w.varint()
-			if err != nil {
+		if head>>4 == 0 { // the field's id follows
+			if err := w.varint(); err != nil {
 				return err
 			}
-			id = int16(v)
-		}
-		if depth < len(path) {
-			path[depth] = id
 		}
 		kind := head & 15
 		if kind == thriftTrue || kind == thriftFalse {
-			w.note(path, depth, int64(thriftFalse-kind))
 			continue
 		}
-		if err := w.value(kind, path, depth); err != nil {
+		if err := w.value(kind, depth); err != nil {
 			return err
 		}
 	}
 }
 
-// note keeps an integer.
-func (w *thriftWalker) note(path thriftField, depth int, v int64) {
-	if w.ints != nil && depth < len(path) {
-		w.ints[path] = v
-	}
-}
-
 // value steps over a value of a type.
-func (w *thriftWalker) value(kind byte, path thriftField, depth int) error {
+func (w *thriftWalker) value(kind byte, depth int) error {
 	switch {
 	case kind == thriftTrue || kind == thriftFalse || kind == thriftByte: // one byte each within lists
 		return w.skip(1)
 	case kind > thriftByte && kind <= thriftI64:
-		v, err := w.varint()
-		w.note(path, depth, v)
-		return err
+		return w.varint()
 	case kind == thriftDouble:
 		return w.skip(8)
 	case kind == thriftBinary:
@@ -104,7 +82,7 @@ func (w *thriftWalker) value(kind byte, path thriftField, depth int) error {
 	case kind == thriftList || kind == thriftSet:
 		return w.list(depth)
 	case kind == thriftStruct:
-		return w.structure(path, depth+1)
+		return w.structure(depth + 1)
 	default: // Parquet has no maps
 		return fmt.Errorf("%w: type %d", errThrift, kind)
 	}
@@ -129,7 +107,7 @@ func (w *thriftWalker) list(depth int) error {
 		return fmt.Errorf("%w: more than %d entries in lists", errThrift, maxThriftElements)
 	}
 	for range n {
-		if err := w.value(head&15, thriftField{}, max(depth+1, len(thriftField{}))); err != nil {
+		if err := w.value(head&15, depth+1); err != nil {
 			return err
 		}
 	}
@@ -152,14 +130,14 @@ func (w *thriftWalker) skip(n int) error {
 	return nil
 }
 
-// varint reads a signed number in zigzag form.
-func (w *thriftWalker) varint() (int64, error) {
-	v, n := binary.Varint(w.b[w.i:])
+// varint steps over a number.
+func (w *thriftWalker) varint() error {
+	_, n := binary.Uvarint(w.b[w.i:])
 	if n <= 0 {
-		return 0, errThrift
+		return errThrift
 	}
 	w.i += n
-	return v, nil
+	return nil
 }
 
 // length reads an unsigned number that must not exceed what is left.
