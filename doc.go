@@ -8,9 +8,9 @@
 //
 //	native side: links libtorch              pure side: builds without C
 //	cmd/plasticity-worker                    cmd/plasticity
-//	trainer   eval                           sweeps      plots
-//	model
-//	torch/optim   torch/nn
+//	trainer   eval                           sweeps   serve   plots
+//	model                                    analyze/…   model/source
+//	torch/optim   torch/nn                   data/task
 //	torch                                    eval/answer   eval/metric
 //	cgo → libtgo (C++) → libtorch            config   data   record   torch/safetensors
 //

@@ -202,17 +202,30 @@ func lawCaption(drawn []*law) string {
 		}
 		text += "."
 	}
+	settings := lawSettings(drawn)
+	if counts := seedCounts(settings); counts != "" {
+		text += " Base models: " + counts + "."
+	}
+	if len(settings) > 0 {
+		text += " " + strings.Join(provenance(settings), " ")
+	}
 	return text
 }
 
-// lawNotes says what is missing or doubtful.
-func lawNotes(s *Set, drawn []*law) []string {
+// lawSettings are those whose optima by the loss are drawn.
+func lawSettings(drawn []*law) []*setting {
 	var settings []*setting
 	for _, l := range drawn {
 		for _, o := range l.optima[byLoss] {
 			settings = append(settings, o.setting)
 		}
 	}
+	return settings
+}
+
+// lawNotes says what is missing or doubtful.
+func lawNotes(s *Set, drawn []*law) []string {
+	settings := lawSettings(drawn)
 	return append(runNotes(s, settings, ""), seedNotes(settings)...)
 }
 

@@ -10,5 +10,5 @@
 // Errors carry exit codes (record.Failure): 64 config, 65 data or checkpoint, 75 stopped with a
 // valid checkpoint, 76 not finite, 77 owned by another process, 78 the checkpoint does not match.
 //
-// The package may import model, eval, torch and its subpackages, config, data and record.
+// The package may import analyze/lowrank, eval, model, torch and its subpackages, config, data, data/task and record.
 package trainer
