@@ -64,6 +64,9 @@ func TestFinetune_LearnsAndResumes(t *testing.T) {
 		for _, how := range [][]string{{"step=engine"}, {"step=reference"}, {"step=engine", "precision=bf16", "threads=2", "batch.micro_sequences=2"}} {
 			name := family + " " + strings.Join(how, " ")
 			sets := finetuning(base, exercises, how...)
+			if p, err := MakePlan(load(t, sets), ""); err != nil || p.Epochs != 2 {
+				t.Errorf("%s: planned %v passes over the exercises, %v", name, p.Epochs, err)
+			}
 			calm := filepath.Join(folder(t), "calm")
 			result, err := train(t, calm, sets)
 			if err != nil {

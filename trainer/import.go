@@ -3,6 +3,7 @@ package trainer
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"time"
 
@@ -28,17 +29,18 @@ func Import(fsys record.FS, hf, out string, p Program) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.New()
-	if err := m.Save(sum); err != nil {
-		return err
-	}
-	id := hex.EncodeToString(sum.Sum(nil))[:16]
 	c := config.Defaults()
 	c.Name, c.Model = "imported", m.Config()
 	resolved, err := c.YAML()
 	if err != nil {
 		return err
 	}
+	sum := sha256.New() // over all that the folder's model is
+	if err := m.Save(sum); err != nil {
+		return err
+	}
+	fmt.Fprintf(sum, "%s\x00%s", resolved, tokenizer.Digest())
+	id := hex.EncodeToString(sum.Sum(nil))[:16]
 	if err := record.MkdirAll(fsys, out); err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved,
 		paramNorm:   made.gauge("parameter_norm", "Norm of all parameters, on logged steps."),
 		rate:        made.gauge("tokens_per_second", "Tokens trained per second in the last step."),
 		flops:       made.gauge("flops_per_second", "Floating-point operations per second of the last step, causal count."),
-		utilisation: made.gauge("flop_utilisation_ratio", "Rate of the last step as a part of this machine's rate of a large matrix product."),
+		utilisation: made.gauge("flop_utilisation_ratio", "Rate of the last step as a part of this CPU's rate of a large matrix product; NaN on a GPU."),
 		lastStep:    made.gauge("last_step_timestamp_seconds", "Unix time of the last step."),
 		lastSave:    made.gauge("last_checkpoint_timestamp_seconds", "Unix time of the last checkpoint that was stored; 0 before the first."),
 		saveSeconds: made.gauge("checkpoint_save_seconds", "Time that the last checkpoint took to store."),
@@ -58,11 +58,14 @@ func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved,
 		perStep: float64(c.TokensPerStep), seen: from,
 	}
 	_, m.flopsPerToken = c.Model.FLOPsPerToken()
-	product, err := torch.ProductGFLOPS(precision(c.Run), rateSize, rateRepeats)
-	if err != nil {
-		return nil, err
+	m.product = math.NaN() // of a GPU: what its products reach is not timed
+	if i.Device == "cpu" {
+		product, err := torch.ProductGFLOPS(precision(c.Run), rateSize, rateRepeats)
+		if err != nil {
+			return nil, err
+		}
+		m.product = product * 1e9
 	}
-	m.product = product * 1e9
 	for _, g := range []prometheus.Gauge{m.loss, m.valLoss, m.gradNorm, m.paramNorm} {
 		g.Set(math.NaN())
 	}

@@ -106,6 +106,9 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 		WeightDecay: r.WeightDecay, Tau: record.Float(r.Tau), Precision: c.Precision, Threads: Threads(c), Device: "cpu", Step: chosen.name(), ISA: chosen.isa,
 		Disk: checkpointBytes(r.Model.Parameters()) * int64(r.Checkpoint.Keep+1), Data: facts.Source,
 	}
+	if facts.Examples > 0 { // whose tokens are padded
+		p.Epochs = record.Float(float64(r.Steps) / math.Ceil(float64(facts.Examples)/float64(r.Batch.Sequences)))
+	}
 	if !there {
 		p.ID, p.Epochs = "unknown", record.Float(math.NaN())
 	}
@@ -191,7 +194,7 @@ func (p *Plan) evaluations(r config.Resolved) {
 	if r.Eval.EverySteps > 0 {
 		evaluations = (p.Steps + r.Eval.EverySteps - 1) / r.Eval.EverySteps
 	}
-	if r.Data.Val == "" {
+	if r.Data.Val == "" && r.Data.Task == "" {
 		evaluations = 0
 	}
 	perToken := p.StepSeconds / float64(r.Batch.Sequences*r.Window)
