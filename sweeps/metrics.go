@@ -122,6 +122,9 @@ func (r *runner) serve() (*metricsServer, error) {
 	if r.o.Listen == "" {
 		return nil, nil //nolint:nilnil // close works on nil
 	}
+	if _, _, err := net.SplitHostPort(r.o.Listen); err != nil {
+		return nil, record.Fail(record.Usage, "--listen %s: %w: want host:port, such as 127.0.0.1:9463", r.o.Listen, err)
+	}
 	listener, err := net.Listen("tcp", r.o.Listen)
 	if err != nil {
 		return nil, record.Fail(record.NotPermitted, "--listen %s: %w: choose a free port, or 127.0.0.1:0 for any", r.o.Listen, err)

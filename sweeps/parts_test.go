@@ -248,6 +248,10 @@ func TestRun_RefusesAListenAddressThatIsTaken(t *testing.T) {
 	if summary := mustRun(t, s, o, record.NotPermitted); summary.Starts != 0 {
 		t.Errorf("started all the same: %+v", summary)
 	}
+	o.Listen = "localhost" // no port
+	if summary := mustRun(t, s, o, record.Usage); summary.Starts != 0 {
+		t.Errorf("started all the same: %+v", summary)
+	}
 }
 
 func TestMemberLog_TailIsSafeToShow(t *testing.T) {
