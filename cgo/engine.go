@@ -73,7 +73,6 @@ func (e *Engine) Free() {
 	e.p = nil
 }
 
-
 // EngineISA is the instruction set that the engine uses.
 func EngineISA(e Engine) string { return C.GoString(C.tgo_engine_isa(e.p)) }
 

@@ -122,7 +122,7 @@ func (g *pageGuard) dictionaryPage(h *format.DictionaryPageHeader, raw []byte, p
 	if err := g.count(int64(h.NumValues), plain/4+1); err != nil { // each has a length of 4 bytes
 		return err
 	}
-	if h.Encoding != format.Plain && h.Encoding != format.PlainDictionary {
+	if h.Encoding != format.Plain && h.Encoding != plainDictionary {
 		return fmt.Errorf("a dictionary in the encoding %v, only PLAIN is supported: %s", h.Encoding, rewrite)
 	}
 	g.hold(int64(h.NumValues), plain, true)

@@ -199,7 +199,7 @@ func TestParquetHostile_CountsWithinPages(t *testing.T) {
 		"levels, version 2":   {rawParquet(t, 1, textColumnOf(optional, pageTwo(1, format.Plain, nil, run(many, 1), one))), trap},
 		"levels in many runs": {rawParquet(t, 1, textColumnOf(optional, pageTwo(1, format.Plain, nil, bytes.Repeat(run(1000, 1), 1000), one))), trap},
 		"indices":             {rawParquet(t, 1, textColumnOf(required, dictionary, pageOne(1, format.RLEDictionary, append([]byte{1}, run(many, 0)...)))), trap},
-		"indices, old name":   {rawParquet(t, 1, textColumnOf(required, dictionary, pageOne(1, format.PlainDictionary, append([]byte{1}, run(many, 0)...)))), trap},
+		"indices, old name":   {rawParquet(t, 1, textColumnOf(required, dictionary, pageOne(1, plainDictionary, append([]byte{1}, run(many, 0)...)))), trap},
 		"indices, version 2":  {rawParquet(t, 1, textColumnOf(optional, dictionary, pageTwo(1, format.RLEDictionary, nil, run(1, 1), append([]byte{1}, run(many, 0)...)))), trap},
 		"packed indices":      {rawParquet(t, 1, textColumnOf(required, dictionary, pageOne(1, format.RLEDictionary, append([]byte{0}, bitPacked(many)...)))), trap},
 		"packed, cut off":     {rawParquet(t, 1, textColumnOf(required, dictionary, pageOne(1, format.RLEDictionary, append([]byte{32}, bitPacked(many, 1, 2)...)))), trap},
@@ -379,7 +379,7 @@ func TestParquet_Encodings(t *testing.T) {
 // Runs of pyarrow, of which one has no multiple of 8 values before one that is packed, and of DuckDB, which packs blocks of 256.
 func TestParquet_RunsOfOtherWriters(t *testing.T) {
 	want := append(slicesOf("a", 9), "b")
-	dictionary := pageDictionary(format.PlainDictionary, "a", "b")
+	dictionary := pageDictionary(plainDictionary, "a", "b")
 	for name, p := range map[string]rawPage{
 		"pyarrow": pageOne(10, format.RLEDictionary, bytes.Join([][]byte{sized(run(10, 1)), {1}, run(9, 0), bitPacked(1, 1)}, nil)),
 		"duckdb":  pageOne(10, format.RLEDictionary, bytes.Join([][]byte{sized(run(10, 1)), {1}, bitPacked(32, append([]byte{0, 2}, make([]byte, 30)...)...)}, nil)),

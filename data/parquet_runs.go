@@ -25,12 +25,15 @@ func boundByBody(encoding format.Encoding) bool {
 	return encoding == format.Plain || encoding == format.ByteStreamSplit
 }
 
+// plainDictionary is the name that older files have for indices of a dictionary, and for the dictionary itself.
+const plainDictionary = format.PlainDictionary //nolint:staticcheck // deprecated for writers
+
 // checkBody checks the values of a data page. Some encodings say in a few bytes how many there are, and what decodes them believes it.
 func (c columnShape) checkBody(body []byte, encoding format.Encoding, values int64) error {
 	switch {
 	case boundByBody(encoding):
 		return nil
-	case encoding == format.PlainDictionary || encoding == format.RLEDictionary:
+	case encoding == plainDictionary || encoding == format.RLEDictionary:
 		if len(body) == 0 {
 			return nil
 		}

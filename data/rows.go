@@ -233,15 +233,7 @@ func (r *rowReader) group(ctx context.Context, file *parquet.File, group parquet
 			return bad("input %s: row %d: %w", r.in.path, r.row+1, err)
 		}
 		for _, row := range buffer[:n] {
-			values, err := r.decode(file.Schema(), leaves, row)
-			if err != nil {
-				return bad("input %s: row %d: %w", r.in.path, r.row+1, err)
-			}
-			if err := r.next(); err != nil {
-				return err
-			}
-			read := int64(float64(r.in.size) * float64(r.row) / float64(r.rows))
-			if err := r.emitRow(Row{Path: r.in.path, Number: r.row, Values: values, Read: min(read, r.in.size)}); err != nil {
+			if err := r.hand(file, leaves, row); err != nil {
 				return err
 			}
 		}
@@ -249,6 +241,19 @@ func (r *rowReader) group(ctx context.Context, file *parquet.File, group parquet
 			return nil
 		}
 	}
+}
+
+// hand hands on a row.
+func (r *rowReader) hand(file *parquet.File, leaves []leaf, row parquet.Row) error {
+	values, err := r.decode(file.Schema(), leaves, row)
+	if err != nil {
+		return bad("input %s: row %d: %w", r.in.path, r.row+1, err)
+	}
+	if err := r.next(); err != nil {
+		return err
+	}
+	read := int64(float64(r.in.size) * float64(r.row) / float64(r.rows))
+	return r.emitRow(Row{Path: r.in.path, Number: r.row, Values: values, Read: min(read, r.in.size)})
 }
 
 func openRows(group parquet.RowGroup) (rows parquet.Rows, err error) {

@@ -1,6 +1,7 @@
 // Rearranging tiles into the other shapes that products read. With X a tiled matrix of M rows:
 //
-// - panel_of_rows: panels of X as the right side, its rows summed over (k = row), as in Yᵀ·X and P·V
+// - panel_of_rows: panels of X as the right side, its rows summed over (k = row), as in Yᵀ·X and
+// P·V
 // - panel_of_columns: the same with its columns summed over (k = column), as in Q·Xᵀ
 // - tiles_transposed: Xᵀ as the left side, tiled
 //

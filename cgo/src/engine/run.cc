@@ -304,9 +304,10 @@ void Engine::scatter(int thread, const Batch& b, int first, int count) {
   const auto* dx = static_cast<const float*>(dx_->get());
   auto* table = static_cast<float*>(table_gradient_->get());
   for (int i = 0; i < count; i++) {
-    kernels_->embedding_backward(
-        dx + static_cast<std::size_t>(i) * static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns),
-        b.ids + static_cast<std::size_t>(first + i) * b.time, b.time, columns, from, to, table);
+    kernels_->embedding_backward(dx + static_cast<std::size_t>(i) * static_cast<std::size_t>(rows) *
+                                          static_cast<std::size_t>(columns),
+                                 b.ids + static_cast<std::size_t>(first + i) * b.time, b.time,
+                                 columns, from, to, table);
   }
   mark(workers_[static_cast<std::size_t>(thread)], Part::kEmbeddingBack);
 }

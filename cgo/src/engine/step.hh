@@ -1,6 +1,6 @@
 // A share from token ids to gradients, and the work on parameters: what an
-// instruction set offers to run.cc and plan.cc (engine.hh, Kernels). Include it once in a file that defines
-// TGO_ISA.
+// instruction set offers to run.cc and plan.cc (engine.hh, Kernels). Include it once in a file that
+// defines TGO_ISA.
 #ifndef TGO_ENGINE_STEP_HH
 #define TGO_ENGINE_STEP_HH
 
