@@ -42,7 +42,7 @@ func (p *preparation) encode(ctx context.Context, w *splitWriters) error {
 	group.Go(func() error {
 		defer close(work)
 		defer close(ordered)
-		d := dispatcher{ctx: ctx, work: work, ordered: ordered}
+		d := dispatcher{ctx: ctx, tokenizer: p.tokenizer, work: work, ordered: ordered}
 		if err := p.replay(ctx, d.add); err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (j *job) encode(e *encoder) {
 	j.ids = make([]int32, 0, j.size/2)
 	for i := range j.pieces {
 		piece := &j.pieces[i]
-		j.ids = e.append(j.ids, piece.text)
+		j.ids = e.append(j.ids, piece.text, false)
 		if piece.last {
 			j.ids = append(j.ids, eos)
 		}
@@ -105,13 +105,22 @@ func (j *job) write(w *splitWriters) error {
 
 // dispatcher gathers pieces into jobs.
 type dispatcher struct {
-	ctx     context.Context //nolint:containedctx // lives as long as one call of encode
-	work    chan<- *job
-	ordered chan<- *job
-	job     *job
+	ctx       context.Context //nolint:containedctx // lives as long as one call of encode
+	tokenizer *Tokenizer
+	work      chan<- *job
+	ordered   chan<- *job
+	job       *job
+	rest      string // of the document that goes on, for its next piece
 }
 
+// add takes in a piece. Pieces end where pre-tokens of a text without added tokens do; where there are such, they are cut anew.
 func (d *dispatcher) add(r routed) error {
+	r.text, d.rest = d.rest+r.text, ""
+	if !r.last && d.tokenizer.reach > 0 {
+		if cut := d.tokenizer.lastCut(r.text); cut > 0 || len(r.text) < maxPiece {
+			r.text, d.rest = r.text[:cut], r.text[cut:]
+		}
+	}
 	if d.job == nil {
 		d.job = &job{done: make(chan struct{})}
 	}

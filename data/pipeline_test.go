@@ -3,10 +3,13 @@ package data
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +35,30 @@ func TestPrepare_ShardFormat(t *testing.T) {
 	for i, id := range want {
 		if got := binary.LittleEndian.Uint16(file[headerSize+2*i:]); int32(got) != id {
 			t.Fatalf("token %d is %d, want %d", i, got, id)
+		}
+	}
+}
+
+// A long document has the tokens that it has in one piece, added ones too, whatever is where a piece ends.
+func TestPrepare_PiecesKeepAddedTokens(t *testing.T) {
+	tokenizer := withAdded(t)
+	dir := t.TempDir()
+	put(t, dir, TokenizerFile, string(tokenizer.JSON()))
+	for name, unit := range map[string]string{"words": "reading the senate  ", "address": " |||IP_ADDRESS|||", "blanks": "  ", "one token": "ing the"} {
+		text := "x" + strings.Repeat(unit, (5*pieceSize+1000)/len(unit))
+		out, s := prepare(t, []string{text, "other"}, func(o *PrepareOptions) { o.Tokenizer, o.ValFraction = dir, 1e-9 })
+		side := "train"
+		if s.Val.Bytes > s.Train.Bytes {
+			side = "val"
+		}
+		set := open(t, filepath.Join(out, side))
+		got := make([]int32, set.Tokens())
+		r := newReader(set)
+		if err := errors.Join(r.tokens(got, 0), r.close()); err != nil {
+			t.Fatal(err)
+		}
+		if want := append(tokenizer.Encode(text), set.EOS()); !slices.Equal(got, want) {
+			t.Errorf("%s: %d tokens, want %d", name, len(got), len(want))
 		}
 	}
 }

@@ -136,7 +136,7 @@ func TestPieces_KeepTheTokens(t *testing.T) {
 		} {
 			var got []int32
 			if err := read(func(p piece) error {
-				got = tokenizer.appendTokens(got, p.text)
+				got = append(got, tokenizer.Encode(p.text)...)
 				return nil
 			}); err != nil {
 				t.Fatal(err)

@@ -13,7 +13,8 @@ import (
 type Tokenizer struct {
 	tokens  []string // by id: the bytes of an ordinary token, the text of an added one
 	added   []addedToken
-	begins  [256]bool // whether an added token begins with the byte
+	finders []*finder // of the added tokens; one looks only into what those before it leave
+	reach   int       // bytes of the longest added token; 0: all are special, and Encode has none to find
 	special map[int32]bool
 	byteID  [256]int32
 	merges  *mergeTable
@@ -25,11 +26,12 @@ type Tokenizer struct {
 	encoders sync.Pool // of *encoder
 }
 
-// addedToken is a token that is found in text before all others, and by EncodeSpecial only.
+// addedToken is a token that is found in text before all others, if it is special by EncodeSpecial only.
 type addedToken struct {
 	content string
 	id      int32
 	special bool
+	late    bool // found only in what the others leave
 }
 
 // Vocab returns the number of tokens; ids are 0 to Vocab()−1.
@@ -47,7 +49,7 @@ func (t *Tokenizer) EOSText() string {
 }
 
 // IsSpecial reports whether id is a token with a function, not part of a text, such as the end of a document.
-func (t *Tokenizer) IsSpecial(id int32) bool { return t.special[id] }
+func (t *Tokenizer) IsSpecial(id int32) bool { return t.special[id] || id >= 0 && id == t.eos }
 
 // JSON returns the tokenizer.json, byte for byte as it was read or made. The caller must not change it.
 func (t *Tokenizer) JSON() []byte { return t.json }
@@ -76,55 +78,22 @@ func (t *Tokenizer) Decode(ids []int32) string {
 }
 
 // Encode returns the tokens of text. The names of special tokens in the text, such as <|endoftext|>, are text like any
-// other, so that a document cannot end itself; EncodeSpecial recognises them. No end of document is appended.
-func (t *Tokenizer) Encode(text string) []int32 {
-	return t.appendTokens(nil, text)
-}
+// other, so that a document cannot end itself; EncodeSpecial recognises them. Added tokens that are not special are
+// recognised. No end of document is appended.
+func (t *Tokenizer) Encode(text string) []int32 { return t.encode(text, false) }
 
 // EncodeSpecial returns the tokens of text in which added tokens, special ones among them, are recognised by their names,
 // the longest where several fit, as the Hugging Face library does.
-func (t *Tokenizer) EncodeSpecial(text string) []int32 {
-	if len(t.added) == 0 {
-		return t.Encode(text)
-	}
-	var ids []int32
-	start := 0
-	for i := 0; i < len(text); {
-		if !t.begins[text[i]] {
-			i++
-			continue
-		}
-		token, ok := t.addedAt(text[i:])
-		if !ok {
-			i++
-			continue
-		}
-		ids = append(t.appendTokens(ids, text[start:i]), token.id)
-		i += len(token.content)
-		start = i
-	}
-	return t.appendTokens(ids, text[start:])
-}
+func (t *Tokenizer) EncodeSpecial(text string) []int32 { return t.encode(text, true) }
 
-// addedAt returns the longest added token that text begins with; t.added is sorted with the longest first.
-func (t *Tokenizer) addedAt(text string) (addedToken, bool) {
-	for _, a := range t.added {
-		if strings.HasPrefix(text, a.content) {
-			return a, true
-		}
-	}
-	return addedToken{}, false
-}
-
-// appendTokens appends the tokens of text, without added ones, to dst.
-func (t *Tokenizer) appendTokens(dst []int32, text string) []int32 {
+func (t *Tokenizer) encode(text string, special bool) []int32 {
 	e, _ := t.encoders.Get().(*encoder)
 	if e == nil {
 		e = newEncoder(t)
 	}
-	dst = e.append(dst, text)
+	ids := e.append(nil, text, special)
 	t.encoders.Put(e)
-	return dst
+	return ids
 }
 
 // finish derives what lookups need and takes over the file; it is the last step of making a Tokenizer.
@@ -134,9 +103,14 @@ func (t *Tokenizer) finish(file []byte) {
 	slices.SortStableFunc(t.added, func(a, b addedToken) int { return len(b.content) - len(a.content) })
 	t.special = make(map[int32]bool)
 	for _, a := range t.added {
-		t.begins[a.content[0]] = true
-		if a.special {
-			t.special[a.id] = true
+		t.special[a.id] = a.special
+		if !a.special {
+			t.reach = len(t.added[0].content)
+		}
+	}
+	for _, late := range []bool{false, true} {
+		if f := newFinder(t.added, late); f != nil {
+			t.finders = append(t.finders, f)
 		}
 	}
 }
@@ -186,8 +160,25 @@ func newEncoder(t *Tokenizer) *encoder {
 	return &encoder{t: t, merger: merger{table: t.merges}, cache: make(map[string]span)}
 }
 
-// append appends the tokens of text to dst.
-func (e *encoder) append(dst []int32, text string) []int32 {
+// append appends the tokens of text to dst, those of special tokens' names only if they are asked for.
+func (e *encoder) append(dst []int32, text string, special bool) []int32 {
+	if !special && e.t.reach == 0 {
+		return e.appendPlain(dst, text)
+	}
+	start := 0
+	for _, p := range e.t.parts(text, special) {
+		if p.id == noToken {
+			dst = e.appendPlain(dst, text[start:p.end])
+		} else {
+			dst = append(dst, p.id)
+		}
+		start = p.end
+	}
+	return dst
+}
+
+// appendPlain appends the tokens of text without added ones to dst.
+func (e *encoder) appendPlain(dst []int32, text string) []int32 {
 	for i := 0; i < len(text); {
 		end := pretokenEnd(text, i)
 		dst = e.appendWord(dst, text[i:end])

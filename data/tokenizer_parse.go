@@ -211,7 +211,7 @@ func (p *parser) addedTokens(raw []byte) error {
 		case a.SingleWord || a.LStrip || a.RStrip:
 			return fmt.Errorf("entry %d (%.80q): single_word, lstrip and rstrip must be false: nothing else is supported", i, a.Content)
 		}
-		p.t.added = append(p.t.added, addedToken{a.Content, int32(*a.ID), a.Special})
+		p.t.added = append(p.t.added, addedToken{a.Content, int32(*a.ID), a.Special, a.Normalized})
 	}
 	return nil
 }

@@ -77,35 +77,66 @@ func TestTrainTokenizer_EqualsHuggingFaceTrainer(t *testing.T) {
 	}
 }
 
-// The ids of the Hugging Face library are computed now when PLASTICITY_ORACLE names a Python that has it, else they are
-// those that it gave when the golden file was made.
-func TestTokenizer_EqualsHuggingFaceIDs(t *testing.T) {
-	tokenizer := trainProse(t, goldenVocab)
-	text, err := os.ReadFile("testdata/parity.txt")
+// withAdded returns the golden tokenizer with added tokens that are not special, some of which are found only in what the
+// others leave.
+func withAdded(t testing.TB) *Tokenizer {
+	t.Helper()
+	var list strings.Builder
+	for i, a := range []struct {
+		content       string
+		special, late bool
+	}{
+		{"|||IP_ADDRESS|||", false, false},
+		{"<|pad|>", true, false},
+		{"|>a", false, false}, // begins in the names of special ones
+		{"n'", false, false},
+		{"ing the", false, false},
+		{"the s", false, true},
+		{"text", false, true}, // in the name of a special one
+		{"  ", false, true},
+		{"     ", false, true},
+		{"é中", false, true},
+	} {
+		fmt.Fprintf(&list, `"content": %q, "special": %v, "normalized": %v, "id": %d, "single_word": false, "lstrip": false, "rstrip": false}, {`,
+			a.content, a.special, a.late, goldenVocab+i)
+	}
+	tokenizer, err := ParseTokenizer(edit(t, trainProse(t, goldenVocab).JSON(), `"id": 0,`, list.String()+`"id": 0,`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(string(text), "\n")
-	for flag, encode := range map[string]func(string) []int32{"--plain": tokenizer.Encode, "--special": tokenizer.EncodeSpecial} {
-		var want [][]int32
-		if err := json.Unmarshal(parityIDs(t, flag), &want); err != nil {
+	return tokenizer
+}
+
+// The ids of the Hugging Face library are computed now when PLASTICITY_ORACLE names a Python that has it, else they are
+// those that it gave when the golden file was made.
+func TestTokenizer_EqualsHuggingFaceIDs(t *testing.T) {
+	for name, tokenizer := range map[string]*Tokenizer{"parity": trainProse(t, goldenVocab), "parity-added": withAdded(t)} {
+		text, err := os.ReadFile("testdata/" + name + ".txt")
+		if err != nil {
 			t.Fatal(err)
 		}
-		if len(want) != len(lines) {
-			t.Fatalf("%s: %d lines of ids, want %d", flag, len(want), len(lines))
-		}
-		for i, line := range lines {
-			if got := encode(line); !slices.Equal(got, want[i]) {
-				t.Errorf("%s line %d %q: %v, want %v", flag, i+1, line, got, want[i])
+		lines := strings.Split(string(text), "\n")
+		for flag, encode := range map[string]func(string) []int32{"--plain": tokenizer.Encode, "--special": tokenizer.EncodeSpecial} {
+			var want [][]int32
+			if err := json.Unmarshal(parityIDs(t, name, tokenizer, flag), &want); err != nil {
+				t.Fatal(err)
+			}
+			if len(want) != len(lines) {
+				t.Fatalf("%s%s: %d lines of ids, want %d", name, flag, len(want), len(lines))
+			}
+			for i, line := range lines {
+				if got := encode(line); !slices.Equal(got, want[i]) {
+					t.Errorf("%s%s line %d %q: %v, want %v", name, flag, i+1, line, got, want[i])
+				}
 			}
 		}
 	}
 }
 
-// parityIDs returns the ids that the Hugging Face library gives for testdata/parity.txt.
-func parityIDs(t *testing.T, flag string) []byte {
+// parityIDs returns the ids that the Hugging Face library gives for the lines of a text in testdata.
+func parityIDs(t *testing.T, text string, tokenizer *Tokenizer, flag string) []byte {
 	t.Helper()
-	name := "testdata/parity" + flag + ".json"
+	name := "testdata/" + text + flag + ".json"
 	python := os.Getenv("PLASTICITY_ORACLE")
 	if python == "" {
 		ids, err := os.ReadFile(name)
@@ -115,10 +146,10 @@ func parityIDs(t *testing.T, flag string) []byte {
 		return ids
 	}
 	file := filepath.Join(t.TempDir(), TokenizerFile)
-	if err := os.WriteFile(file, trainProse(t, goldenVocab).JSON(), 0o600); err != nil {
+	if err := os.WriteFile(file, tokenizer.JSON(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ids, err := exec.Command(python, "../oracle/tokenizer_parity.py", file, "testdata/parity.txt", "--lines", flag).Output()
+	ids, err := exec.Command(python, "../oracle/tokenizer_parity.py", file, "testdata/"+text+".txt", "--lines", flag).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +159,28 @@ func parityIDs(t *testing.T, flag string) []byte {
 		}
 	}
 	return ids
+}
+
+// Where a text may be cut, no added token is cut and no other appears.
+func TestTokenizer_LastCutChangesNothing(t *testing.T) {
+	tokenizer := withAdded(t)
+	parts := rapid.SampledFrom([]string{
+		"|||IP_ADDRESS|||", "<|pad|>", EndOfText, "|>a", "n'", "ing the", "the s", " the", "text", "  ", " ", "é中", "é", "it", "'s", "9", "!", "|", "n", "\n",
+	})
+	cuts := 0
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Join(rapid.SliceOfN(parts, 0, 24).Draw(t, "parts"), "")
+		end := rapid.IntRange(0, len(text)).Draw(t, "end")
+		cut := tokenizer.lastCut(text[:end])
+		want := tokenizer.Encode(text)
+		if got := append(tokenizer.Encode(text[:cut]), tokenizer.Encode(text[cut:])...); !slices.Equal(got, want) {
+			t.Fatalf("cut %q at %d: %v, want %v", text, cut, got, want)
+		}
+		cuts += min(cut, 1)
+	})
+	if cuts == 0 {
+		t.Error("no text was cut")
+	}
 }
 
 func TestTokenizer_RoundTripOfAllBytes(t *testing.T) {
@@ -149,6 +202,18 @@ func TestTokenizer_RoundTripOfAllBytes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An end of text that its file does not call special is one all the same: a document cannot end itself.
+func TestTokenizer_EndOfTextIsSpecial(t *testing.T) {
+	tokenizer, err := ParseTokenizer(edit(t, trainProse(t, goldenVocab).JSON(), `"special": true`, `"special": false`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eos, _ := tokenizer.EOS()
+	if ids := tokenizer.Encode("a" + EndOfText); slices.Contains(ids, eos) || !tokenizer.IsSpecial(eos) {
+		t.Errorf("a text ended itself: %v", ids)
+	}
 }
 
 func TestTokenizer_SpecialTokens(t *testing.T) {
@@ -195,7 +260,7 @@ func TestTokenizer_ForgettingWordsChangesNothing(t *testing.T) {
 		fmt.Fprintf(&b, " %d", i*7919)
 	}
 	e := newEncoder(tokenizer)
-	ids := e.append(e.append(nil, b.String()), b.String())
+	ids := e.append(e.append(nil, b.String(), false), b.String(), false)
 	if got := tokenizer.Decode(ids); got != b.String()+b.String() {
 		t.Error("not the same text after the memory of words was full")
 	}
