@@ -67,7 +67,7 @@ func vote(responses []string, judge Judge) int {
 	for i, response := range responses {
 		answer, ok := judge.ExtractTail(response)
 		at, again := joined[answer]
-		if !again {
+		if !ok || !again {
 			at = slices.IndexFunc(clusters, func(c cluster) bool { return ok && c.answered && judge.Equal(answer, c.answer) })
 		}
 		if at < 0 {
