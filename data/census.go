@@ -124,7 +124,7 @@ func (c *census) total() {
 	c.digest = hex.EncodeToString(all.Sum(nil))
 }
 
-// force moves one document, with its copies, when chance left train or val without any and there is another one.
+// force moves one document, with its copies, when chance left train without any, or val and there is another one.
 func (c *census) force(fraction float64) {
 	if fraction <= 0 {
 		return
@@ -137,7 +137,7 @@ func (c *census) force(fraction float64) {
 	}
 }
 
-// moveFirst moves the document whose lot is the best of all files, unless every document is a copy of it.
+// moveFirst moves the document whose lot is the best of all files. Where every document is a copy of it, they are all in train.
 func (c *census) moveFirst(of func(*fileCensus) *draw, better func(a, b uint64) bool, from, to mark) {
 	var chosen draw
 	copies := 0
@@ -150,7 +150,7 @@ func (c *census) moveFirst(of func(*fileCensus) *draw, better func(a, b uint64) 
 			copies += len(d.at)
 		}
 	}
-	if int64(copies) == c.count[from] {
+	if from == markTrain && int64(copies) == c.count[from] {
 		return
 	}
 	for i := range c.files {

@@ -196,9 +196,20 @@ func TestPrepare_CopiesMoveTogether(t *testing.T) {
 			}
 		}
 	}
-	_, s := prepare(t, []string{texts[0], texts[0]}, nil)
-	if s.Train.Documents+s.Val.Documents != 2 || s.Train.Documents*s.Val.Documents != 0 || len(s.Warnings) != 1 {
-		t.Errorf("copies of one document: %+v", s)
+}
+
+// The only text there is is trained on, whatever its lot.
+func TestPrepare_OneTextIsTrainedOn(t *testing.T) {
+	text := prose(1)[0]
+	for _, copies := range []int{1, 3} {
+		for _, fraction := range []float64{1e-9, 0.999999} {
+			_, s := prepare(t, slices.Repeat([]string{text}, copies), func(o *PrepareOptions) {
+				o.In, o.ValFraction = append(o.In, o.In[0]), fraction // the same file twice
+			})
+			if s.Train.Documents != int64(2*copies) || s.Val.Documents != 0 || s.Val.Bytes != 0 || len(s.Warnings) != 1 {
+				t.Errorf("%d copies in each of two files, fraction %g: %+v", copies, fraction, s)
+			}
+		}
 	}
 }
 
