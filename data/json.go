@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -69,6 +70,31 @@ func checkText(b []byte) error {
 		}
 		i += n
 	}
+}
+
+// LoneSurrogate reports whether JSON has an escape that is half of a surrogate pair; encoding/json would replace it.
+func LoneSurrogate(text []byte) bool {
+	if !bytes.Contains(text, []byte(`\u`)) {
+		return false
+	}
+	half := func(i int, lead byte) bool { // of the escape at i, whose third digit tells the half
+		return i+6 <= len(text) && text[i] == '\\' && text[i+1] == 'u' && (text[i+2] == 'd' || text[i+2] == 'D') &&
+			strings.IndexByte("89abAB", text[i+3]) >= 0 == (lead == 1) && strings.IndexByte("89abcdefABCDEF", text[i+3]) >= 0
+	}
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		switch {
+		case half(i, 1) && half(i+6, 2):
+			i += 11
+		case half(i, 1) || half(i, 2):
+			return true
+		default:
+			i++ // what is escaped
+		}
+	}
+	return false
 }
 
 // isNull reports whether a value is null.

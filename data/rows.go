@@ -97,6 +97,9 @@ func rowOf(object []byte) (map[string]any, error) {
 	if err := checkText(object); err != nil {
 		return nil, err
 	}
+	if LoneSurrogate(object) {
+		return nil, errors.New("it has half of a surrogate pair, which is no text")
+	}
 	if _, err := members(object); err != nil { // keys that come twice
 		return nil, err
 	}

@@ -104,6 +104,7 @@ func TestReadRows_ErrorsNameTheRow(t *testing.T) {
 		{"a.jsonl", "{}\n[1]\n", "a.jsonl:2: not a JSON object"},
 		{"b.jsonl", "{}\n{\"a\":1,\"a\":2}\n", `b.jsonl:2: the key "a" comes twice`},
 		{"c.jsonl", "{\"a\":\"\xff\"}\n", "c.jsonl:1: byte 6 is not UTF-8"},
+		{"c.json", `[{"a":"\ud83d\ude00"},{"a":["\ud800 x"]}]`, "c.json: row 2: it has half of a surrogate pair"},
 		{"d.json", `[{"a":1},3]`, "d.json: row 2: not a JSON object"},
 		{"e.json", `[{"a":1}`, "e.json: after row 1"},
 		{"f.json", `[{"a":1},{"a"`, "f.json: row 2"},

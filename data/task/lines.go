@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"plasticity/data"
 )
 
 // Limits of a file of examples.
@@ -102,7 +104,7 @@ func parseLine(line []byte) (Example, *lineError) {
 	if !utf8.Valid(line) {
 		return e, &lineError{what: "it is not UTF-8"}
 	}
-	if bytes.Contains(line, []byte(`\u`)) && loneSurrogate(line) {
+	if data.LoneSurrogate(line) {
 		return e, &lineError{what: "it has half of a surrogate pair, which is no text"}
 	}
 	dec := json.NewDecoder(bytes.NewReader(line))
@@ -153,28 +155,6 @@ func nextString(dec *json.Decoder) (string, error) {
 		return "", errors.New("is not a string")
 	}
 	return s, nil
-}
-
-// loneSurrogate reports whether JSON has an escape that is half of a surrogate pair; encoding/json would replace it.
-func loneSurrogate(line []byte) bool {
-	half := func(i int, lead byte) bool { // of the escape at i, whose third digit tells the half
-		return i+6 <= len(line) && line[i] == '\\' && line[i+1] == 'u' && (line[i+2] == 'd' || line[i+2] == 'D') &&
-			strings.IndexByte("89abAB", line[i+3]) >= 0 == (lead == 1) && strings.IndexByte("89abcdefABCDEF", line[i+3]) >= 0
-	}
-	for i := 0; i < len(line); i++ {
-		if line[i] != '\\' {
-			continue
-		}
-		switch {
-		case half(i, 1) && half(i+6, 2):
-			i += 11
-		case half(i, 1) || half(i, 2):
-			return true
-		default:
-			i++ // what is escaped
-		}
-	}
-	return false
 }
 
 // clip shortens a text for a message.
