@@ -185,35 +185,59 @@ func (p *parser) section(m member) error {
 
 // addedTokens reads the list of added tokens.
 func (p *parser) addedTokens(raw []byte) error {
-	var list []struct {
-		ID         *int64 `json:"id"`
-		Content    string `json:"content"`
-		SingleWord bool   `json:"single_word"`
-		LStrip     bool   `json:"lstrip"`
-		RStrip     bool   `json:"rstrip"`
-		Normalized bool   `json:"normalized"`
-		Special    bool   `json:"special"`
-	}
-	if err := decodeInto(raw, &list); err != nil {
+	var list []json.RawMessage
+	if err := json.Unmarshal(raw, &list); err != nil {
 		return err
 	}
 	if len(list) > maxAddedTokens {
 		return fmt.Errorf("%d tokens, at most %d are read", len(list), maxAddedTokens)
 	}
-	for i, a := range list {
+	for i, entry := range list {
+		a, err := readAdded(entry)
 		switch {
-		case a.ID == nil:
+		case err != nil:
+			return fmt.Errorf("entry %d: %w", i, err)
+		case a.id == nil:
 			return fmt.Errorf("entry %d: no id", i)
-		case *a.ID < 0 || *a.ID >= maxVocab:
-			return fmt.Errorf("entry %d: id %d is not in [0, %d)", i, *a.ID, maxVocab)
-		case a.Content == "" || len(a.Content) > maxTokenBytes || strings.ContainsRune(a.Content, '\uFFFD'):
-			return fmt.Errorf("entry %d (id %d): content must be 1 to %d bytes of Unicode text", i, *a.ID, maxTokenBytes)
-		case a.SingleWord || a.LStrip || a.RStrip:
-			return fmt.Errorf("entry %d (%.80q): single_word, lstrip and rstrip must be false: nothing else is supported", i, a.Content)
+		case *a.id < 0 || *a.id >= maxVocab:
+			return fmt.Errorf("entry %d: id %d is not in [0, %d)", i, *a.id, maxVocab)
+		case a.content == "" || len(a.content) > maxTokenBytes || strings.ContainsRune(a.content, '\uFFFD'):
+			return fmt.Errorf("entry %d (id %d): content must be 1 to %d bytes of Unicode text", i, *a.id, maxTokenBytes)
+		case a.singleWord || a.lstrip || a.rstrip:
+			return fmt.Errorf("entry %d (%.80q): single_word, lstrip and rstrip must be false: nothing else is supported", i, a.content)
 		}
-		p.t.added = append(p.t.added, addedToken{a.Content, int32(*a.ID), a.Special, a.Normalized})
+		p.t.added = append(p.t.added, addedToken{a.content, int32(*a.id), a.special, a.normalized})
 	}
 	return nil
+}
+
+// addedEntry is an added token as it stands in the file.
+type addedEntry struct {
+	id                                              *int64
+	content                                         string
+	singleWord, lstrip, rstrip, normalized, special bool
+}
+
+// readAdded reads an added token: unlike encoding/json alone, no key twice or in another case.
+func readAdded(raw []byte) (a addedEntry, err error) {
+	list, err := members(raw)
+	if err != nil {
+		return a, err
+	}
+	fields := map[string]any{
+		"id": &a.id, "content": &a.content, "single_word": &a.singleWord, "lstrip": &a.lstrip, "rstrip": &a.rstrip,
+		"normalized": &a.normalized, "special": &a.special,
+	}
+	for _, m := range list {
+		field, ok := fields[m.key]
+		if !ok {
+			return a, fmt.Errorf("%.80s: unknown field", m.key)
+		}
+		if err := json.Unmarshal(m.value, field); err != nil {
+			return a, fmt.Errorf("%s: %w", m.key, err)
+		}
+	}
+	return a, nil
 }
 
 // preTokenizer reads the pre-tokenizer, of which only ByteLevel with the pattern of GPT-2 is known.
