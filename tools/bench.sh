@@ -10,4 +10,5 @@ if [[ ${1-} == generate ]]; then
   script=bench_generate
   shift
 fi
-exec "$(tools/get.sh oracle)" "oracle/$script.py" "$@"
+python=$(tools/get.sh oracle)
+exec "$python" "oracle/$script.py" "$@"
