@@ -7,6 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 runs=${1:-runs/weight-decay-quickstart}
 [[ -d $runs ]] || { echo "$runs is not there: make quickstart" >&2; exit 1; }
+first=$(find "$runs" -maxdepth 2 -name run.json -printf '%h\n' | sort | sed -n 1p)
+[[ -n $first ]] || { echo "$runs is not the folder of a grid: no run lies in it" >&2; exit 1; }
 chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome) ||
   { echo "Chromium is needed: install it (Debian: apt install chromium)" >&2; exit 1; }
 packages=$(tools/get.sh pages)
@@ -22,7 +24,6 @@ for _ in {1..50}; do
   sleep 0.1
 done
 url=$(head -n 1 "$work/address")
-first=$(find "$runs" -maxdepth 2 -name run.json -printf '%h\n' | sort | sed -n 1p)
 node tools/pages.mjs "$packages" "$chromium" "$work" "report=file://$PWD/$work/report/index.html" "serve-index=$url" \
   "serve-grid=${url}grid/$(basename "$runs")" "serve-run=${url}run/$(basename "$first")"
 echo "pictures: $work/*.png" >&2
