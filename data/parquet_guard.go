@@ -132,12 +132,10 @@ func (g *pageGuard) dictionaryPage(h *format.DictionaryPageHeader, raw []byte, p
 
 // dataPage checks a data page of the first version, whose levels are packed with its values.
 func (g *pageGuard) dataPage(h *format.DataPageHeader, raw []byte, plain int64) error {
-	values := int64(h.NumValues)
-	if err := g.count(values, maxPageValues); err != nil {
+	values, err := g.data(h.NumValues, plain)
+	if err != nil {
 		return err
 	}
-	g.values += values
-	g.hold(values, plain, false)
 	bare := g.column.repetition == 0 && g.column.definition == 0
 	body, err := g.unpack(raw, plain, !bare || !boundByBody(h.Encoding))
 	if err != nil {
@@ -163,12 +161,10 @@ func (g *pageGuard) dataPage(h *format.DataPageHeader, raw []byte, plain int64) 
 
 // dataPageV2 checks a data page of the second version, whose levels come before the part that may be packed.
 func (g *pageGuard) dataPageV2(h *format.DataPageHeaderV2, raw []byte, plain int64) error {
-	values := int64(h.NumValues)
-	if err := g.count(values, maxPageValues); err != nil {
+	values, err := g.data(h.NumValues, plain)
+	if err != nil {
 		return err
 	}
-	g.values += values
-	g.hold(values, plain, false)
 	repetition, definition := int64(h.RepetitionLevelsByteLength), int64(h.DefinitionLevelsByteLength)
 	levels := repetition + definition
 	if repetition < 0 || definition < 0 || levels > min(plain, int64(len(raw))) {
@@ -182,12 +178,22 @@ func (g *pageGuard) dataPageV2(h *format.DataPageHeaderV2, raw []byte, plain int
 	}
 	body := raw[levels:]
 	if packed := !h.IsCompressed.Valid || h.IsCompressed.V; packed {
-		var err error
 		if body, err = g.unpack(body, plain-levels, !boundByBody(h.Encoding)); err != nil {
 			return err
 		}
 	}
 	return g.column.checkBody(body, h.Encoding, values)
+}
+
+// data counts the values of a data page in, which it gives back, if there can be so many.
+func (g *pageGuard) data(n int32, plain int64) (int64, error) {
+	values := int64(n)
+	if err := g.count(values, maxPageValues); err != nil {
+		return 0, err
+	}
+	g.values += values
+	g.hold(values, plain, false)
+	return values, nil
 }
 
 // count checks how many values a page claims to have.

@@ -44,6 +44,20 @@ func arithmeticTask(t testing.TB) string {
 	return out
 }
 
+// opened is the data of a config.
+func opened(t testing.TB, c *config.Run) source {
+	t.Helper()
+	base, _, err := locateInit(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := openSource(c, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
 // finetuning are the settings of a run of two epochs of eleven steps, the last of one example.
 func finetuning(base, task string, more ...string) []string {
 	return append([]string{
@@ -196,10 +210,7 @@ func TestFinetune_OracleParity(t *testing.T) {
 		}
 		c := load(t, finetuning(base, exercises, "optimizer.lr=3e-3"))
 		c.Budget = config.Budget{Steps: steps}
-		read, err := openSource(&c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		read := opened(t, &c)
 		r, err := c.Resolve(read.facts())
 		if err != nil {
 			t.Fatal(err)

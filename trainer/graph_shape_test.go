@@ -77,10 +77,7 @@ func TestGraph_FinetunePlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := load(t, sets)
-	source, err := openSource(&c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := opened(t, &c)
 	r, err := c.Resolve(source.facts())
 	if err != nil {
 		t.Fatal(err)

@@ -84,7 +84,11 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 		return Plan{}, err
 	}
 	absent := err // the GPU that is asked for is not here: its memory can be planned, its speed not
-	facts, there, err := plannedFacts(&c)
+	base, _, err := locateInit(&c)
+	if err != nil {
+		return Plan{}, err
+	}
+	facts, there, err := plannedFacts(&c, base)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -92,7 +96,10 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	parent, err := parentOf(c.Weights())
+	if c.Fresh {
+		base = nil
+	}
+	parent, err := parentOf(base)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -132,8 +139,8 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 }
 
 // plannedFacts describes the data; of prepared text that is not there yet, what the config says.
-func plannedFacts(c *config.Run) (facts config.DataFacts, there bool, err error) {
-	read, err := openSource(c)
+func plannedFacts(c *config.Run, base *model.Source) (facts config.DataFacts, there bool, err error) {
+	read, err := openSource(c, base)
 	if err == nil {
 		return read.facts(), true, nil
 	}

@@ -79,38 +79,34 @@ type parent struct {
 	identity string // what of it decides this run's numbers: for a run its id and the checkpoint's step
 }
 
-// pin replaces the run that config.init names by its newest checkpoint of this moment: the run may be training on, and the id of this one
-// is of those weights. The notes are about newer checkpoints that are damaged.
-func pin(c *config.Run) (notes []string, err error) {
+// locateInit finds the model that config.init names, nil when it names none, and replaces a run by its newest checkpoint of this moment: the
+// run may be training on, and the id of this one is of those weights. The notes are about newer checkpoints that are damaged.
+func locateInit(c *config.Run) (base *model.Source, notes []string, err error) {
 	if c.Init == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	source, err := model.Locate(c.Init)
 	if err != nil {
-		return nil, fmt.Errorf("init: %w", err)
+		return nil, nil, fmt.Errorf("init: %w", err)
 	}
 	for _, p := range source.LeftOut {
 		notes = append(notes, fmt.Sprintf("init: %s: step %d is used instead", p, source.Step))
 	}
-	if source.RunID != "" {
+	if source.RunID != "" && source.RunDir == source.Path {
 		c.Init = record.CheckpointPath(source.RunDir, source.Step)
 	}
-	return notes, nil
+	return &source, notes, nil
 }
 
-// parentOf identifies the model that config.init names.
-func parentOf(init string) (parent, error) {
-	if init == "" {
+// parentOf identifies a model, or no model, which stands for fresh weights.
+func parentOf(base *model.Source) (parent, error) {
+	switch {
+	case base == nil:
 		return parent{}, nil
+	case base.RunID != "":
+		return parent{base.RunID, fmt.Sprintf("%s@%d", base.RunID, base.Step)}, nil
 	}
-	source, err := model.Locate(init)
-	if err != nil {
-		return parent{}, fmt.Errorf("init: %w", err)
-	}
-	if source.RunID != "" {
-		return parent{source.RunID, fmt.Sprintf("%s@%d", source.RunID, source.Step)}, nil
-	}
-	identity, err := FolderIdentity(init)
+	identity, err := FolderIdentity(base.Path)
 	if err != nil {
 		return parent{}, err
 	}
@@ -119,7 +115,11 @@ func parentOf(init string) (parent, error) {
 
 // Identity says which weights lie at a path: the run's id and the checkpoint's step, or a digest of a Hugging Face folder's.
 func Identity(path string) (string, error) {
-	p, err := parentOf(path)
+	source, err := model.Locate(path)
+	if err != nil {
+		return "", err
+	}
+	p, err := parentOf(&source)
 	return p.identity, err
 }
 

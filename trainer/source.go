@@ -2,7 +2,6 @@ package trainer
 
 import (
 	"context"
-	"fmt"
 
 	"plasticity/config"
 	"plasticity/data"
@@ -36,10 +35,10 @@ type batches interface {
 	Close() error
 }
 
-// openSource opens the data of a config. For a task it also fills in the model, which is that of init.
-func openSource(c *config.Run) (source, error) {
+// openSource opens the data of a config. For a task it also fills in the model, which is the base.
+func openSource(c *config.Run, base *model.Source) (source, error) {
 	if c.Data.Task != "" {
-		return openTask(c)
+		return openTask(c, base)
 	}
 	return openText(*c)
 }
@@ -120,19 +119,15 @@ type exercises struct {
 	tokenizer *data.Tokenizer
 }
 
-// openTask opens a task for the model that config.init names, and gives the config that model's shape.
-func openTask(c *config.Run) (*exercises, error) {
-	parent, err := model.Locate(c.Init)
-	if err != nil {
-		return nil, fmt.Errorf("init: %w", err)
-	}
-	shape := parent.Config
+// openTask opens a task for the base model, and gives the config that model's shape.
+func openTask(c *config.Run, base *model.Source) (_ *exercises, err error) {
+	shape := base.Config
 	if c.Model != config.Defaults().Model && c.Model != shape {
 		return nil, record.Fail(record.Usage, "model: fine-tuning changes no shape, and %s has another one: leave the section model out", c.Init)
 	}
 	c.Model = shape
 	e := &exercises{}
-	if e.tokenizer, err = parent.Tokenizer(); err != nil {
+	if e.tokenizer, err = base.Tokenizer(); err != nil {
 		return nil, err
 	}
 	set, err := task.Open(c.Data.Task)

@@ -96,19 +96,22 @@ func (t *training) resolve() error {
 	if t.at.note != "" {
 		t.notes = append(t.notes, t.at.note)
 	}
-	notes, err := pin(&c)
+	base, notes, err := locateInit(&c)
 	if err != nil {
 		return err
 	}
 	t.notes = append(t.notes, notes...)
-	if t.source, err = openSource(&c); err != nil {
+	if t.source, err = openSource(&c, base); err != nil {
 		return err
 	}
 	t.facts = t.source.facts()
 	if t.config, err = c.Resolve(t.facts); err != nil {
 		return err
 	}
-	if t.parent, err = parentOf(c.Weights()); err != nil {
+	if c.Fresh {
+		base = nil // gives shape and tokenizer alone
+	}
+	if t.parent, err = parentOf(base); err != nil {
 		return err
 	}
 	t.console = newConsole(t.options.Console, t.options.TTY, t.config)

@@ -130,10 +130,7 @@ func TestTruncate_BeforeTheFirstStep(t *testing.T) {
 func TestTruncate_RenewsTheRoundedCopy(t *testing.T) {
 	base, exercises := pretrained(t), arithmeticTask(t)
 	c := load(t, finetuning(base, exercises, "step=reference", "precision=bf16", "init_truncate.query_key=0.3", "init_truncate.value_output=0.3"))
-	read, err := openSource(&c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	read := opened(t, &c)
 	r, err := c.Resolve(read.facts())
 	if err != nil {
 		t.Fatal(err)
