@@ -1,9 +1,11 @@
 // Causal attention of one sequence, head by head, 32 queries × 32 keys at a time. Blocks above the
 // diagonal are never touched.
 //
-//   forward    S = Q·Kᵀ/√E,  P = softmax(S),  O = P·V; per query the maximum of S and 1/Σ are kept
-//   backward   P again from S;  dV = Pᵀ·dO;  dS = P∘(dO·Vᵀ − D), D = Σ dO∘O;  dK = dSᵀ·Q/√E,  dQ =
-//   dS·K/√E
+//   forward    S = Q·Kᵀ/√E,  P = softmax(S),  O = P·V;  L = log Σ exp(S) of each query is kept
+//   backward   P = exp(S − L) again;  dV = Pᵀ·dO;  dS = P∘(dO·Vᵀ − D), D = Σ dO∘O;
+//              dK = dSᵀ·Q/√E,  dQ = dS·K/√E
+//
+// Exponentials and L are to the base 2.
 //
 // The backward pass computes Sᵀ and dPᵀ, keys by queries, so that Pᵀ and dSᵀ come out as left sides
 // of the products that follow. Letters: T rows of the sequence (a multiple of 32), E head size
@@ -81,40 +83,53 @@ TGO_INLINE void put_weights(Word* tile, int r, Vec a, Vec b) {
 }
 
 // Turns the scores of 32 queries against blocks 0 … last of keys, of which the last is on the
-// diagonal, into weights that are not yet divided by their sum.
+// diagonal, into weights that are not yet divided by their sum; gives 1 / sum and L.
 template <class T>
-void softmax_rows(const float* scores, int last, float scale, Word* weights, float* top,
-                  float* inverse) {
-  for (int r = 0; r < kBlock; r++) {
-    const float* s = scores + r * kBlock;
-    const float* diagonal = s + static_cast<std::size_t>(last) * kScoreWords;
-    const Vec d0 = keep_first(load(diagonal), at_most(16, r + 1), -1e30F);
-    const Vec d1 = keep_first(load(diagonal + 16), at_least(0, r - 15), -1e30F);
-    Vec m0 = d0, m1 = d1;
-    for (int j = 0; j < last; j++) {
-      m0 = max(load(s + static_cast<std::size_t>(j) * kScoreWords), m0);
-      m1 = max(load(s + static_cast<std::size_t>(j) * kScoreWords + 16), m1);
+void softmax_rows(float* scores, int last, float scale, Word* weights, float* inverse,
+                  float* log_sum) {
+  alignas(64) float top[kBlock];
+  for (int first = 0; first < kBlock; first += kLanes) {
+    Vec of_row[kLanes];
+    for (int i = 0; i < kLanes; i++) {
+      const int r = first + i;
+      float* p = scores + static_cast<std::size_t>(last) * kScoreWords + r * kBlock;
+      Vec a = keep_first(load(p), at_most(16, r + 1), -1e30F);
+      Vec b = keep_first(load(p + 16), at_least(0, r - 15), -1e30F);
+      store(p, a);
+      store(p + 16, b);
+      for (int j = 0; j < last; j++) {
+        p = scores + static_cast<std::size_t>(j) * kScoreWords + r * kBlock;
+        a = max(load(p), a);
+        b = max(load(p + 16), b);
+      }
+      of_row[i] = max(a, b);
     }
-    top[r] = largest(max(m0, m1)) * scale;
-    const Vec k = set1(scale), shift = set1(-top[r]);
-    Vec s0 = set1(0), s1 = set1(0);
-    for (int j = 0; j <= last; j++) {
-      const float* p = s + static_cast<std::size_t>(j) * kScoreWords;
-      const Vec a = exp2<T>(fma(j == last ? d0 : load(p), k, shift));
-      const Vec b = exp2<T>(fma(j == last ? d1 : load(p + 16), k, shift));
-      s0 = s0 + a;
-      s1 = s1 + b;
-      put_weights<T>(weights + static_cast<std::size_t>(j) * kTilesPerBlock<T> * kWeightWords, r, a,
-                     b);
+    store(top + first, largests(of_row) * set1(scale));
+    for (int i = 0; i < kLanes; i++) {
+      const int r = first + i;
+      const Vec k = set1(scale), shift = set1(-top[r]);
+      Vec s0 = set1(0), s1 = set1(0);
+      for (int j = 0; j <= last; j++) {
+        const float* p = scores + static_cast<std::size_t>(j) * kScoreWords + r * kBlock;
+        const Vec a = exp2<T>(fma(load(p), k, shift)), b = exp2<T>(fma(load(p + 16), k, shift));
+        s0 = s0 + a;
+        s1 = s1 + b;
+        put_weights<T>(weights + static_cast<std::size_t>(j) * kTilesPerBlock<T> * kWeightWords, r,
+                       a, b);
+      }
+      of_row[i] = s0 + s1;
     }
-    inverse[r] = 1.0F / sum(s0 + s1);
+    const Vec total = sums(of_row);
+    store(inverse + first, set1(1) / total);
+    store(log_sum + first, load(top + first) + log2(total));
   }
 }
 
 // One query head. keys and values hold the panels of its key/value head.
 template <class T>
 void attend(const HeadColumns<T>& q, const HeadColumns<T>& o, int row, int time, int e, float scale,
-            const AttentionScratch& z, float* top, float* inverse) {
+            const AttentionScratch& z, float* log_sum) {
+  alignas(64) float inverse[kBlock];
   const int blocks = time / kBlock, tiles = e / kTileColumns<T>;
   const std::size_t panel = static_cast<std::size_t>(tiles) * kTileWords;
   for (int i = 0; i < blocks; i++) {
@@ -123,14 +138,14 @@ void attend(const HeadColumns<T>& q, const HeadColumns<T>& o, int row, int time,
       block<T>(q.words(at), z.keys + j * panel, Strides{}, tiles,
                z.scores + static_cast<std::size_t>(j) * kScoreWords, false);
     }
-    softmax_rows<T>(z.scores, i, scale, z.weights, top + i * kBlock, inverse + i * kBlock);
+    softmax_rows<T>(z.scores, i, scale, z.weights, inverse, log_sum + i * kBlock);
     for (int c = 0; c < e / kBlock; c++) {
       alignas(64) float sums[kSquare];
       block<T>(z.weights, z.values + static_cast<std::size_t>(c) * blocks * block_words<T>(),
                Strides{kWeightWords, kTileWords}, (i + 1) * kTilesPerBlock<T>, sums, false);
       const TiledBlock<T> out = o.block(at, c * kBlock);
       for (int r = 0; r < kBlock; r++) {
-        const Vec k = set1(inverse[i * kBlock + r]);
+        const Vec k = set1(inverse[r]);
         out.put(r, load(sums + r * kBlock) * k, load(sums + r * kBlock + 16) * k);
       }
     }
@@ -143,8 +158,8 @@ template <class T>
 struct Sequence {
   HeadColumns<T> q, k, v, o;
   int row, time, e, heads, kv_heads;
-  float scale;           // 1/√(head size)
-  float *top, *inverse;  // [heads × time]
+  float scale;     // 1/√(head size)
+  float* log_sum;  // L [heads × time]
 
   TGO_INLINE HeadColumns<T> head(const HeadColumns<T>& x, int h) const {
     return {x.x, x.columns, x.first + h * e};
@@ -160,8 +175,8 @@ void attention_forward(const Sequence<T>& s, const AttentionScratch& z) {
     panel_of_rows<T>(v.words(s.row), v.stride(), blocks, s.e, z.values);
     for (int h = g * group; h < (g + 1) * group; h++) {
       const std::size_t at = static_cast<std::size_t>(h) * s.time;
-      attend(s.head(s.q, h), s.head(s.o, h), s.row, s.time, s.e, s.scale * kLog2E, z, s.top + at,
-             s.inverse + at);
+      attend(s.head(s.q, h), s.head(s.o, h), s.row, s.time, s.e, s.scale * kLog2E, z,
+             s.log_sum + at);
     }
   }
 }
@@ -170,40 +185,36 @@ void attention_forward(const Sequence<T>& s, const AttentionScratch& z) {
 template <class T>
 void gradient_dots(const HeadColumns<T>& d_o, const HeadColumns<T>& o, int row, int time, int e,
                    float* dots) {
-  Vec a, b, x, y;
-  for (int t = 0; t < time; t++) {
-    const TiledRow gradient(d_o.x, row + t, d_o.first, d_o.columns);
-    const TiledRow result(o.x, row + t, o.first, o.columns);
-    Vec s0 = set1(0), s1 = set1(0);
-    for (int n = 0; n < e; n += kBlock) {
-      gradient.get(n, &a, &b);
-      result.get(n, &x, &y);
-      s0 = fma(a, x, s0);
-      s1 = fma(b, y, s1);
+  for (int t = 0; t < time; t += kLanes) {
+    Vec of_row[kLanes];
+    for (int r = 0; r < kLanes; r++) {
+      of_row[r] = set1(0);
+      for (int n = 0; n < e; n += kBlock) {
+        of_row[r] = dot32(of_row[r], d_o.at(row + t + r, n), o.at(row + t + r, n));
+      }
     }
-    dots[t] = sum(s0 + s1);
+    store(dots + t, sums(of_row));
   }
 }
 
 // Pᵀ and dSᵀ of block j of keys against block i of queries, from Sᵀ and dPᵀ.
 template <class T>
 void weights_backward(const float* scores, const float* d_weights, int i, int j, float scale,
-                      const float* top, const float* inverse, const AttentionScratch& z) {
-  const Vec k = set1(scale * kLog2E), unit = set1(scale);
-  const Vec t0 = load(top + i * kBlock), t1 = load(top + i * kBlock + 16);
-  const Vec w0 = load(inverse + i * kBlock), w1 = load(inverse + i * kBlock + 16);
+                      const float* log_sum, const AttentionScratch& z) {
+  const Vec k = set1(scale * kLog2E);
+  const Vec l0 = load(log_sum + i * kBlock), l1 = load(log_sum + i * kBlock + 16);
   const Vec d0 = load(z.dots + i * kBlock), d1 = load(z.dots + i * kBlock + 16);
   const std::size_t tile = static_cast<std::size_t>(i) * kTilesPerBlock<T> * kWeightWords;
   for (int r = 0; r < kBlock; r++) {
-    Vec a = exp2<T>(load(scores + r * kBlock) * k - t0) * w0;
-    Vec b = exp2<T>(load(scores + r * kBlock + 16) * k - t1) * w1;
+    Vec a = exp2<T>(load(scores + r * kBlock) * k - l0);
+    Vec b = exp2<T>(load(scores + r * kBlock + 16) * k - l1);
     if (i == j) {  // queries before the key do not see it
       a = drop_first(a, at_most(16, r));
       b = drop_first(b, at_least(0, r - 16));
     }
     put_weights<T>(z.weights + tile, r, a, b);
-    a = a * (load(d_weights + r * kBlock) - d0) * unit;
-    b = b * (load(d_weights + r * kBlock + 16) - d1) * unit;
+    a = a * (load(d_weights + r * kBlock) - d0);
+    b = b * (load(d_weights + r * kBlock + 16) - d1);
     put_weights<T>(z.score_gradient + tile, r, a, b);
   }
   block_panel_of_rows<T>(z.score_gradient + tile, z.score_panel + i * block_words<T>(),
@@ -214,25 +225,17 @@ void weights_backward(const float* scores, const float* d_weights, int i, int j,
 // first; dQ, transposed in z.query_gradient, is set.
 template <class T>
 void attend_backward(const Sequence<T>& s, const HeadColumns<T>& k, const HeadColumns<T>& v,
-                     const Word* keys_transposed, const float* top, const float* inverse, bool add,
+                     const Word* keys_transposed, const float* log_sum, bool add,
                      const AttentionScratch& z) {
   const int blocks = s.time / kBlock, tiles = s.e / kTileColumns<T>, parts = s.e / kBlock;
   const std::size_t panel = static_cast<std::size_t>(tiles) * kTileWords, bw = block_words<T>();
-  alignas(64) float scores[2][kSquare], d_weights[2][kSquare];
-  // The tile unit computes the next block's scores while this one's weights are worked out.
-  auto score = [&](int i, int j) {
-    block<T>(k.words(s.row + j * kBlock), z.queries + i * panel, Strides{}, tiles, scores[i % 2],
-             false);
-    block<T>(v.words(s.row + j * kBlock), z.results + i * panel, Strides{}, tiles, d_weights[i % 2],
-             false);
-  };
+  alignas(64) float scores[kSquare], d_weights[kSquare];
   for (int j = 0; j < blocks; j++) {
-    score(j, j);
+    const Word *key = k.words(s.row + j * kBlock), *value = v.words(s.row + j * kBlock);
     for (int i = j; i < blocks; i++) {
-      if (i + 1 < blocks) {
-        score(i + 1, j);
-      }
-      weights_backward<T>(scores[i % 2], d_weights[i % 2], i, j, s.scale, top, inverse, z);
+      block<T>(key, z.queries + i * panel, Strides{}, tiles, scores, false);
+      block<T>(value, z.results + i * panel, Strides{}, tiles, d_weights, false);
+      weights_backward<T>(scores, d_weights, i, j, s.scale, log_sum, z);
     }
     const std::size_t first = static_cast<std::size_t>(j) * kTilesPerBlock<T> * kWeightWords;
     const Strides spread{kWeightWords, kTileWords};
@@ -253,7 +256,7 @@ void attend_backward(const Sequence<T>& s, const HeadColumns<T>& k, const HeadCo
   }
 }
 
-// Writes dQ over Q, turned back.
+// Writes dQ over Q, turned back. Here and for dK the factor 1/√E comes in.
 template <class T>
 void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s, const Rotary& rotary,
                         const float* gradient) {
@@ -271,7 +274,7 @@ void put_query_gradient(const HeadColumns<T>& q, const Sequence<T>& s, const Rot
       const TiledBlock<T> out = q.block(s.row + i * kBlock, c * kBlock);
       for (int r = 0; r < kBlock; r++) {
         Vec a = load(rows + r * kBlock), b = load(rows + r * kBlock + 16);
-        rotary.backward(i * kBlock + r, c * kBlock, &a, &b);
+        rotary.backward(i * kBlock + r, c * kBlock, s.scale, &a, &b);
         out.put(r, a, b);
       }
     }
@@ -291,7 +294,7 @@ void put_key_value_gradients(const HeadColumns<T>& k, const HeadColumns<T>& v, c
         const float *dk = z.key_gradient + at + r * kBlock,
                     *dv = z.value_gradient + at + r * kBlock;
         Vec a = load(dk), b = load(dk + 16);
-        rotary.backward(i * kBlock + r, c * kBlock, &a, &b);
+        rotary.backward(i * kBlock + r, c * kBlock, s.scale, &a, &b);
         keys.put(r, a, b);
         values.put(r, load(dv), load(dv + 16));
       }
@@ -315,7 +318,7 @@ void attention_backward(const Sequence<T>& s, const HeadColumns<T>& d_o, const R
       panel_of_rows<T>(d.words(s.row), d.stride(), blocks, s.e, z.results_by_row);
       gradient_dots(d, o, s.row, s.time, s.e, z.dots);
       const std::size_t at = static_cast<std::size_t>(h) * s.time;
-      attend_backward(s, k, v, z.keys, s.top + at, s.inverse + at, h > g * group, z);
+      attend_backward(s, k, v, z.keys, s.log_sum + at, h > g * group, z);
       put_query_gradient(q, s, rotary, z.query_gradient);
     }
     put_key_value_gradients(k, v, s, rotary, z);

@@ -33,15 +33,27 @@ struct KeepLogits {
   }
 };
 
+// Value n of row m of tiled logits.
+template <class T>
+TGO_INLINE float logit_at(T* logits, int m, int n, int columns) {
+  alignas(64) float block[kBlock];
+  Vec a, b;
+  TiledBlock(logits, m, n / kBlock * kBlock, columns).get(0, &a, &b);
+  store(block, a);
+  store(block + kLanes, b);
+  return block[n % kBlock];
+}
+
 // 32 rows from m on of tiled logits with `columns` columns, whose largest are in top [32 × 16]:
-// overwrites them with dL/dl · unit and returns the sum of L.
+// overwrites them with exp(l − largest), then with dL/dl · unit, and returns the sum of L.
 template <class T>
 double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets, float* top,
                      float z_loss, float unit) {
   alignas(64) float sums[kBlock * kLanes];
-  float shift[kBlock], factor[kBlock];
+  float shift[kBlock], logit[kBlock], factor[kBlock];
   for (int r = 0; r < kBlock; r++) {
     shift[r] = -largest(load(top + r * kLanes)) * kLog2E;
+    logit[r] = targets[r] < 0 ? 0 : logit_at(logits, m + r, targets[r], columns);
     store(sums + r * kLanes, set1(0));
   }
   const Vec log2e = set1(kLog2E);
@@ -54,6 +66,7 @@ double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets,
       a = exp2<float>(fma(a, log2e, s));
       b = exp2<float>(fma(b, log2e, s));
       store(sums + r * kLanes, load(sums + r * kLanes) + (a + b));
+      block.put(r, a, b);
     }
   }
   double loss = 0;
@@ -65,21 +78,16 @@ double cross_entropy(T* logits, int m, int columns, const std::int32_t* targets,
     }
     const float total = sum(load(sums + r * kLanes));
     const float lse = __builtin_logf(total) - shift[r] / kLog2E;
-    TiledBlock(logits, m, targets[r] / kBlock * kBlock, columns).get(r, &a, &b);
-    alignas(64) float block[kBlock];
-    store(block, a);
-    store(block + kLanes, b);
-    const float logit = block[targets[r] % kBlock];
-    loss += static_cast<double>(lse - logit) + static_cast<double>(z_loss * lse * lse);
+    loss += static_cast<double>(lse - logit[r]) + static_cast<double>(z_loss * lse * lse);
     factor[r] = unit * (1 + 2 * z_loss * lse) / total;
-    at_target[r] = __builtin_exp2f(__builtin_fmaf(logit, kLog2E, shift[r])) * factor[r] - unit;
+    at_target[r] = __builtin_exp2f(__builtin_fmaf(logit[r], kLog2E, shift[r])) * factor[r] - unit;
   }
   for (int n = 0; n < columns; n += kBlock) {
     const TiledBlock block(logits, m, n, columns);
     for (int r = 0; r < kBlock; r++) {
       block.get(r, &a, &b);
-      const Vec s = set1(shift[r]), k = set1(factor[r]);
-      block.put(r, exp2<T>(fma(a, log2e, s)) * k, exp2<T>(fma(b, log2e, s)) * k);
+      const Vec k = set1(factor[r]);
+      block.put(r, a * k, b * k);
     }
   }
   for (int r = 0; r < kBlock; r++) {

@@ -4,8 +4,7 @@
 //   too
 //
 // f is attention or the feed-forward network. Products hand their rows straight to what follows
-// them: rotary embedding, the residual sum, SwiGLU. Norms and activations are computed again on the
-// way back rather than kept where that is cheaper.
+// them: rotary embedding, the residual sum, SwiGLU. Norms are computed again on the way back.
 #ifndef TGO_ENGINE_LAYER_HH
 #define TGO_ENGINE_LAYER_HH
 
@@ -134,8 +133,7 @@ struct Pass {
             s.heads,
             s.kv_heads,
             1.0F / __builtin_sqrtf(static_cast<float>(s.head_size())),
-            v.top + kept,
-            v.inverse + kept};
+            v.log_sum + kept};
   }
 
   // Queries, keys and values of the rows in z.h.
@@ -183,23 +181,32 @@ struct Pass {
     const std::size_t at = static_cast<std::size_t>(first), x = at * s.d();
     const int f = s.f();
     input(v.middle + x, l.ffn_norm, v.ffn_r + at, rows, false);
-    T *gate_up = v.gate_up + at * 2 * f, *activation = z.s;
-    product<T>(
-        rows / kBlock, 2 * f / kBlock, s.d() / kTileColumns<T>, words(z.h), l.gate_up.forward,
-        [=](int m, int p) { return SwigluForward<T>(gate_up, activation, m * kBlock, p, f); });
+    T* activation = v.s + at * f;
+    auto gate_up = [&](auto block) {
+      product<T>(rows / kBlock, 2 * f / kBlock, s.d() / kTileColumns<T>, words(z.h),
+                 l.gate_up.forward, block);
+    };
+    if (gradient == nullptr) {
+      gate_up([=](int m, int p) { return Swiglu<T>(activation, m * kBlock, p, f); });
+    } else {
+      T* factors = v.factors + at * 2 * f;
+      gate_up(
+          [=](int m, int p) { return SwigluForward<T>(factors, activation, m * kBlock, p, f); });
+    }
     mark(Part::kGateUp);
-    result(l.down, z.s, v.middle + x, l.ffn_norm, rows, v.ffn_result + x, v.ffn_r + at, out,
+    result(l.down, activation, v.middle + x, l.ffn_norm, rows, v.ffn_result + x, v.ffn_r + at, out,
            Part::kDown);
   }
 
   // dW (+)= dyᵀ · x over `rows`.
   void weight(const Matrix& w, const T* dy, const T* x, int rows, bool add) const {
     const int blocks = rows / kBlock;
-    tiles_transposed<T>(words(dy), row_words<T>(w.rows), blocks, w.rows, z.left);
-    panel_of_rows<T>(words(x), row_words<T>(w.columns), blocks, w.columns, z.right);
+    const int left = w.turned ? w.columns : w.rows, right = w.turned ? w.rows : w.columns;
+    tiles_transposed<T>(words(w.turned ? x : dy), row_words<T>(left), blocks, left, z.left);
+    panel_of_rows<T>(words(w.turned ? dy : x), row_words<T>(right), blocks, right, z.right);
     mark(Part::kPack);
     weight_gradient<T>(w.rows / kBlock, w.columns / kBlock, blocks, z.left, z.right,
-                       gradient + w.gradient, add);
+                       gradient + w.gradient, w.turned, add);
     mark(Part::kWeightGradient);
   }
 
@@ -233,14 +240,12 @@ struct Pass {
     const int f = s.f();
     float* x = v.middle + at * s.d();
     const T* dy = result_backward(v.ffn_result, l.ffn_norm, v.ffn_r, first, rows);
-    const T* gate_up = v.gate_up + at * 2 * f;
-    T *wide = z.wide, *activation = z.s;
+    const T* factors = v.factors + at * 2 * f;
+    T* wide = z.wide;
     product<T>(rows / kBlock, f / kBlock, s.d() / kTileColumns<T>, words(dy), l.down.backward,
-               [=](int m, int p) {
-                 return SwigluBackward<T>(gate_up, wide, activation, m * kBlock, p, f);
-               });
+               [=](int m, int p) { return SwigluBackward<T>(factors, wide, m * kBlock, p, f); });
     mark(Part::kDownBack);
-    weight(l.down, dy, z.s, rows, add);
+    weight(l.down, dy, v.s + at * f, rows, add);
     input(x, l.ffn_norm, v.ffn_r + at, rows, true);
     weight(l.gate_up, wide, z.h, rows, add);
     product_tiled(l.gate_up.backward, wide, rows, 2 * f, s.d(), z.dh);

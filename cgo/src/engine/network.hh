@@ -57,6 +57,7 @@ struct Matrix {
   Word* forward = nullptr;       // panels over N, k = column: X · Wᵀ
   Word* backward = nullptr;      // panels over K, k = row: dY · W
   std::size_t gradient = 0;      // in a thread's gradients, blocks of 32 × 32
+  bool turned = false;           // each of them transposed until they are summed (pack.hh)
   const Row* row = nullptr;      // [rows]
   const Chunk* chunk = nullptr;  // [columns / 16]
 };

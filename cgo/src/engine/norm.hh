@@ -17,15 +17,23 @@ struct PlainRow {
     *b = load(p + n + kLanes);
   }
 };
-template <class X>
-TGO_INLINE float inverse_rms(const X& x, int columns, int width, float eps) {
-  Vec s0 = set1(0), s1 = set1(0), a, b;
-  for (int n = 0; n < columns; n += kBlock) {
-    x.get(n, &a, &b);
-    s0 = fma(a, a, s0);
-    s1 = fma(b, b, s1);
+
+// r of 16 rows, row(i) the i-th.
+template <class Rows>
+TGO_INLINE void inverse_rms(const Rows& row, int columns, int width, float eps, float* r) {
+  Vec of_row[kLanes], a, b;
+  for (int i = 0; i < kLanes; i++) {
+    const auto x = row(i);
+    Vec s0 = set1(0), s1 = set1(0);
+    for (int n = 0; n < columns; n += kBlock) {
+      x.get(n, &a, &b);
+      s0 = fma(a, a, s0);
+      s1 = fma(b, b, s1);
+    }
+    of_row[i] = s0 + s1;
   }
-  return 1.0F / __builtin_sqrtf(sum(s0 + s1) / static_cast<float>(width) + eps);
+  const Vec mean = sums(of_row) / set1(static_cast<float>(width));
+  store(r, set1(1) / sqrt(mean + set1(eps)));
 }
 
 // y = x · r · g, handed over 32 values at a time.
@@ -39,41 +47,54 @@ TGO_INLINE void normalise(const X& x, float r, const Gain& g, const Out& out) {
   }
 }
 
-// Hands over dx 32 values at a time and adds to dg.
+// Of 16 rows, x(i) and dy(i) the i-th: hands over dx of row i 32 values at a time and adds to dg.
 template <class X, class DY, class Out>
-TGO_INLINE void norm_backward_row(const X& x, const DY& dy, float r, const Gain& g, float* dg,
-                                  const Out& out) {
-  const Vec scale = set1(r);
-  Vec s0 = set1(0), s1 = set1(0), a, b, xa, xb;
-  for (int n = 0; n < g.columns; n += kBlock) {
-    dy.get(n, &a, &b);
-    x.get(n, &xa, &xb);
-    xa = xa * scale;
-    xb = xb * scale;
-    store(dg + n, fma(a, xa, load(dg + n)));
-    store(dg + n + kLanes, fma(b, xb, load(dg + n + kLanes)));
-    s0 = fma(a * load(g.value + n), xa, s0);
-    s1 = fma(b * load(g.value + n + kLanes), xb, s1);
+TGO_INLINE void norm_backward_rows(const X& x, const DY& dy, const float* r, const Gain& g,
+                                   float* dg, const Out& out) {
+  Vec of_row[kLanes], a, b, xa, xb;
+  for (int i = 0; i < kLanes; i++) {
+    const auto x_row = x(i);
+    const auto dy_row = dy(i);
+    const Vec scale = set1(r[i]);
+    Vec s0 = set1(0), s1 = set1(0);
+    for (int n = 0; n < g.columns; n += kBlock) {
+      dy_row.get(n, &a, &b);
+      x_row.get(n, &xa, &xb);
+      xa = xa * scale;
+      xb = xb * scale;
+      store(dg + n, fma(a, xa, load(dg + n)));
+      store(dg + n + kLanes, fma(b, xb, load(dg + n + kLanes)));
+      s0 = fma(a * load(g.value + n), xa, s0);
+      s1 = fma(b * load(g.value + n + kLanes), xb, s1);
+    }
+    of_row[i] = s0 + s1;
   }
-  const Vec mean = set1(sum(s0 + s1) / static_cast<float>(g.width));
-  for (int n = 0; n < g.columns; n += kBlock) {
-    dy.get(n, &a, &b);
-    x.get(n, &xa, &xb);
-    out(n, scale * (a * load(g.value + n) - mean * (xa * scale)),
-        scale * (b * load(g.value + n + kLanes) - mean * (xb * scale)));
+  alignas(64) float mean[kLanes];
+  store(mean, sums(of_row) / set1(static_cast<float>(g.width)));
+  for (int i = 0; i < kLanes; i++) {
+    const auto x_row = x(i);
+    const auto dy_row = dy(i);
+    const Vec scale = set1(r[i]), along = set1(mean[i] * r[i]);
+    for (int n = 0; n < g.columns; n += kBlock) {
+      dy_row.get(n, &a, &b);
+      x_row.get(n, &xa, &xb);
+      out(i, n, scale * (a * load(g.value + n) - along * xa),
+          scale * (b * load(g.value + n + kLanes) - along * xb));
+    }
   }
 }
 
 // h = norm(x), tiled, from the residual stream; r is computed, or with `again` taken as stored.
+// Here and below `rows` is a multiple of 16.
 template <class T>
 void norm_forward(const float* x, const Gain& g, float eps, int rows, float* r, T* h, bool again) {
+  auto row = [&](int m) { return PlainRow{x + static_cast<std::size_t>(m) * g.columns}; };
   for (int m = 0; m < rows; m++) {
-    const PlainRow row{x + static_cast<std::size_t>(m) * g.columns};
-    if (!again) {
-      r[m] = inverse_rms(row, g.columns, g.width, eps);
+    if (!again && m % kLanes == 0) {
+      inverse_rms([&](int i) { return row(m + i); }, g.columns, g.width, eps, r + m);
     }
     const TiledRow out16(h, m, 0, g.columns);
-    normalise(row, r[m], g, [&](int n, Vec a, Vec b) { out16.put(n, a, b); });
+    normalise(row(m), r[m], g, [&](int n, Vec a, Vec b) { out16.put(n, a, b); });
   }
 }
 
@@ -82,20 +103,20 @@ void norm_forward(const float* x, const Gain& g, float eps, int rows, float* r, 
 template <class T>
 void norm_backward(const float* x, const Gain& g, const T* dh, const float* r, int rows, float* dx,
                    T* dx16, float* dg, bool set) {
-  for (int m = 0; m < rows; m++) {
+  for (int m = 0; m < rows; m += kLanes) {
     const std::size_t at = static_cast<std::size_t>(m) * g.columns;
-    float* out = dx + at;
-    const TiledRow out16(dx16, m, 0, g.columns);
-    norm_backward_row(PlainRow{x + at}, TiledRow(dh, m, 0, g.columns), r[m], g, dg,
-                      [&](int n, Vec a, Vec b) {
-                        if (!set) {
-                          a = a + load(out + n);
-                          b = b + load(out + n + kLanes);
-                        }
-                        store(out + n, a);
-                        store(out + n + kLanes, b);
-                        out16.put(n, a, b);
-                      });
+    norm_backward_rows([&](int i) { return PlainRow{x + at + i * g.columns}; },
+                       [&](int i) { return TiledRow(dh, m + i, 0, g.columns); }, r + m, g, dg,
+                       [&](int i, int n, Vec a, Vec b) {
+                         float* out = dx + at + i * g.columns + n;
+                         if (!set) {
+                           a = a + load(out);
+                           b = b + load(out + kLanes);
+                         }
+                         store(out, a);
+                         store(out + kLanes, b);
+                         TiledRow(dx16, m + i, 0, g.columns).put(n, a, b);
+                       });
   }
 }
 
@@ -103,11 +124,13 @@ void norm_backward(const float* x, const Gain& g, const T* dh, const float* r, i
 template <class T>
 void result_norm_forward(const T* y, const Gain& g, float eps, int rows, const float* xi, float* xo,
                          float* r) {
+  auto row = [&](int m) { return TiledRow(y, m, 0, g.columns); };
   for (int m = 0; m < rows; m++) {
+    if (m % kLanes == 0) {
+      inverse_rms([&](int i) { return row(m + i); }, g.columns, g.width, eps, r + m);
+    }
     const std::size_t at = static_cast<std::size_t>(m) * g.columns;
-    const TiledRow row(y, m, 0, g.columns);
-    r[m] = inverse_rms(row, g.columns, g.width, eps);
-    normalise(row, r[m], g, [&](int n, Vec a, Vec b) {
+    normalise(row(m), r[m], g, [&](int n, Vec a, Vec b) {
       a = a + load(xi + at + n);
       b = b + load(xi + at + n + kLanes);
       store(xo + at + n, a);
@@ -120,11 +143,12 @@ void result_norm_forward(const T* y, const Gain& g, float eps, int rows, const f
 template <class T>
 void result_norm_backward(const T* y, const Gain& g, const float* dx, const float* r, int rows,
                           T* dy, float* dg) {
-  for (int m = 0; m < rows; m++) {
-    const TiledRow out16(dy, m, 0, g.columns);
-    norm_backward_row(TiledRow(y, m, 0, g.columns),
-                      PlainRow{dx + static_cast<std::size_t>(m) * g.columns}, r[m], g, dg,
-                      [&](int n, Vec a, Vec b) { out16.put(n, a, b); });
+  for (int m = 0; m < rows; m += kLanes) {
+    const float* from = dx + static_cast<std::size_t>(m) * g.columns;
+    norm_backward_rows(
+        [&](int i) { return TiledRow(y, m + i, 0, g.columns); },
+        [&](int i) { return PlainRow{from + i * g.columns}; }, r + m, g, dg,
+        [&](int i, int n, Vec a, Vec b) { TiledRow(dy, m + i, 0, g.columns).put(n, a, b); });
   }
 }
 

@@ -202,6 +202,20 @@ TGO_INLINE void get32(const T* p, Vec* a, Vec* b) {
   *b = load(p + kSecondHalf<T>);
 }
 
+// acc + the products of 32 values at a and b, two for each lane.
+template <class T>
+TGO_INLINE Vec dot32(Vec acc, const T* a, const T* b) {
+#if defined(__AVX512BF16__)
+  if constexpr (sizeof(T) == 2) {
+    return _mm512_dpbf16_ps(acc, (__m512bh)_mm512_loadu_si512(a), (__m512bh)_mm512_loadu_si512(b));
+  }
+#endif
+  Vec a0, a1, b0, b1;
+  get32(a, &a0, &a1);
+  get32(b, &b0, &b1);
+  return fma(a1, b1, fma(a0, b0, acc));
+}
+
 // A row of a tiled matrix from a column on that is a multiple of 32: its value n, a multiple of 32
 // too, lies at p + 32·n for either type.
 template <class T>
@@ -228,22 +242,25 @@ struct TiledBlock {
   }
 };
 
-// dW[N × K] (+)= Yᵀ · X over `row_blocks` · 32 rows: y is Yᵀ tiled (tiles_transposed), x panels of
-// X (panel_of_rows). dW lies in blocks of 32 × 32, rows of blocks one behind the other. A few
-// panels stay in the cache while all rows of dW pass.
+// dW[N × K] (+)= Yᵀ · X over `row_blocks` · 32 rows, in blocks of 32 × 32, rows of blocks one
+// behind the other. `left` is Yᵀ tiled (tiles_transposed) and `right` panels of X (panel_of_rows).
+// A side is more work to transpose than to make panels of, so the wider one should be on the right:
+// `turned`, left is Xᵀ, right Y, and each block is transposed. A few panels stay in the cache while
+// all of the left side passes.
 template <class T>
-void weight_gradient(int n_blocks, int k_blocks, int row_blocks, const Word* y, const Word* x,
-                     float* dw, bool add) {
+void weight_gradient(int n_blocks, int k_blocks, int row_blocks, const Word* left,
+                     const Word* right, float* dw, bool turned, bool add) {
   constexpr int kPanelsAtOnce = 4;
   const std::size_t words = row_blocks * block_words<T>();
-  for (int k0 = 0; k0 < k_blocks; k0 += kPanelsAtOnce) {
-    for (int n = 0; n < n_blocks; n++) {
-      for (int k = k0; k < at_most(k_blocks, k0 + kPanelsAtOnce); k++) {
-        float* c = dw + (static_cast<std::size_t>(n) * k_blocks + k) * kSquare;
-        for (int i = 0; i < kSquare; i += 16) {
-          expect_write(c + kSquare + i);
-        }
-        block<T>(y + n * words, x + k * words, Strides{}, row_blocks * kTilesPerBlock<T>, c, add);
+  const int lefts = turned ? k_blocks : n_blocks, rights = turned ? n_blocks : k_blocks;
+  const std::size_t down = static_cast<std::size_t>(turned ? 1 : k_blocks) * kSquare;
+  const std::size_t across = static_cast<std::size_t>(turned ? k_blocks : 1) * kSquare;
+  for (int j0 = 0; j0 < rights; j0 += kPanelsAtOnce) {
+    for (int i = 0; i < lefts; i++) {
+      for (int j = j0; j < at_most(rights, j0 + kPanelsAtOnce); j++) {
+        float* c = dw + i * down + j * across;
+        block<T>(left + i * words, right + j * words, Strides{}, row_blocks * kTilesPerBlock<T>, c,
+                 add, c + across);
       }
     }
   }

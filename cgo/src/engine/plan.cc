@@ -115,6 +115,7 @@ Matrix Plan::matrix(int rows, int columns, const Row* row, const Chunk* chunk) {
   Matrix m;
   m.rows = rows;
   m.columns = columns;
+  m.turned = rows > columns;
   m.row = row;
   m.chunk = chunk;
   return m;

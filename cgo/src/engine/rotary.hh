@@ -1,5 +1,5 @@
 // Rotary embedding of 32 columns: 16 of a head's first half and their partners of the second half.
-// (a, b) ← (a·cos − b·sin, b·cos + a·sin); backwards the angle is negative.
+// (a, b) ← (a·cos − b·sin, b·cos + a·sin); backwards the angle is negative, and a factor comes in.
 #ifndef TGO_ENGINE_ROTARY_HH
 #define TGO_ENGINE_ROTARY_HH
 
@@ -26,9 +26,9 @@ struct Rotary {
     const std::size_t at = place(position, n);
     turn(load(cosine + at), load(sine + at), a, b);
   }
-  TGO_INLINE void backward(int position, int n, Vec* a, Vec* b) const {
+  TGO_INLINE void backward(int position, int n, float scale, Vec* a, Vec* b) const {
     const std::size_t at = place(position, n);
-    turn(load(cosine + at), set1(0) - load(sine + at), a, b);
+    turn(load(cosine + at) * set1(scale), load(sine + at) * set1(-scale), a, b);
   }
 };
 
@@ -38,10 +38,13 @@ template <class T, class Position>
 void qk_norm_forward(const T* x, int x_columns, int first, const Gain& g, float eps,
                      const Rotary& rotary, int rows, const Position& position, float* r, T* out,
                      int out_columns) {
+  auto row = [&](int m) { return TiledRow(x, m, first, x_columns); };
   for (int m = 0; m < rows; m++) {
-    const TiledRow row(x, m, first, x_columns), turned(out, m, first, out_columns);
-    r[m] = inverse_rms(row, g.columns, g.width, eps);
-    normalise(row, r[m], g, [&](int n, Vec a, Vec b) {
+    if (m % kLanes == 0) {
+      inverse_rms([&](int i) { return row(m + i); }, g.columns, g.width, eps, r + m);
+    }
+    const TiledRow turned(out, m, first, out_columns);
+    normalise(row(m), r[m], g, [&](int n, Vec a, Vec b) {
       rotary.forward(position(m), n, &a, &b);
       turned.put(n, a, b);
     });
@@ -53,10 +56,11 @@ void qk_norm_forward(const T* x, int x_columns, int first, const Gain& g, float 
 template <class T>
 void qk_norm_backward(T* x, int x_columns, int first, const Gain& g, int rows, const float* r,
                       const T* dy, int dy_columns, float* dg) {
-  for (int m = 0; m < rows; m++) {
-    const TiledRow row(x, m, first, x_columns);
-    norm_backward_row(row, TiledRow(dy, m, first, dy_columns), r[m], g, dg,
-                      [&](int n, Vec a, Vec b) { row.put(n, a, b); });
+  for (int m = 0; m < rows; m += kLanes) {
+    auto row = [&](int i) { return TiledRow(x, m + i, first, x_columns); };
+    norm_backward_rows(
+        row, [&](int i) { return TiledRow(dy, m + i, first, dy_columns); }, r + m, g, dg,
+        [&](int i, int n, Vec a, Vec b) { row(i).put(n, a, b); });
   }
 }
 

@@ -37,9 +37,10 @@ struct Saved {
   T* qkv;      // [R × (H + 2G)·E], tiled: turned, or with reordered norm as the product gave it
   T* qk;       // [R × (H + G)·E], tiled: normalised and turned (reordered norm only)
   T* o;        // [R × H·E], tiled
-  T* gate_up;  // [R × 2F], tiled
+  T* factors;  // of SwiGLU [R × 2F], tiled (feed_forward.hh; with a backward pass only)
+  T* s;        // its result [R × F], tiled
   T *attention_result, *ffn_result;        // [R × D], tiled (reordered norm only)
-  float *top, *inverse;                    // of softmax [R × H]
+  float* log_sum;                          // of attention's weights [R × H]
   float *attention_r, *ffn_r, *q_r, *k_r;  // of the norms [R]
 };
 
@@ -55,8 +56,8 @@ struct State {
   int* position;                // of the first of each 32 rows in its sequence [R/32]
 
   // Scratch of a chunk.
-  T *h, *s, *dh, *dy;  // [chunk × D], [chunk × F], [chunk × max(D, H·E)], [chunk × D]
-  T* wide;             // gradient of gate and up [chunk × 2F]
+  T *h, *dh, *dy;                // [chunk × D], [chunk × max(D, H·E)], [chunk × D]
+  T* wide;                       // gradient of gate and up [chunk × 2F]
   T *h_head, *logits, *dh_head;  // [head_rows × D], [head_rows × V], [head_rows × D]
   float *top, *sums, *logit;     // [head_rows × 16] twice, [head_rows]
   // Generation: rows of which something is wanted and where their logits go [kDecodeRows], a query
@@ -73,15 +74,17 @@ struct State {
 };
 
 template <class T>
-Saved<T> plan_saved(Arena& a, const Shape& s, std::size_t rows) {
+Saved<T> plan_saved(Arena& a, const Shape& s, std::size_t rows, bool backward) {
   Saved<T> l{};
   l.x = a.of<float>(rows * s.d());
   l.middle = a.of<float>(rows * s.d());
   l.qkv = a.of<T>(rows * s.qkv());
   l.o = a.of<T>(rows * s.q());
-  l.gate_up = a.of<T>(rows * 2 * s.f());
-  l.top = a.of<float>(rows * s.heads);
-  l.inverse = a.of<float>(rows * s.heads);
+  l.s = a.of<T>(rows * s.f());
+  if (backward) {
+    l.factors = a.of<T>(rows * 2 * s.f());
+  }
+  l.log_sum = a.of<float>(rows * s.heads);
   l.attention_r = a.of<float>(rows);
   l.ffn_r = a.of<float>(rows);
   if (s.reordered_norm) {
@@ -99,7 +102,6 @@ void plan_scratch(Arena& a, const Shape& s, bool backward, State<T>& z) {
   const std::size_t chunk = z.chunk_rows, head = z.head_rows;
   const int wide = at_least(s.d(), s.q());
   z.h = a.of<T>(chunk * s.d());
-  z.s = a.of<T>(chunk * s.f());
   z.h_head = a.of<T>(head * s.d());
   z.top = a.of<float>(head * kLanes);
   z.sums = a.of<float>(head * kLanes);
@@ -120,9 +122,10 @@ void plan_scratch(Arena& a, const Shape& s, bool backward, State<T>& z) {
     z.dh = a.of<T>(chunk * wide);
     z.dy = a.of<T>(chunk * s.d());
     z.wide = a.of<T>(chunk * 2 * s.f());
-    const std::size_t left = chunk * widest, right = chunk * at_least(wide, s.f());
-    z.left = reinterpret_cast<Word*>(a.of<T>(left > head * s.v() ? left : head * s.v()));
-    z.right = reinterpret_cast<Word*>(a.of<T>(right > head * s.d() ? right : head * s.d()));
+    // The narrower side of a weight is the left one (pack.hh), and none is wider than these.
+    const std::size_t right = chunk * widest, right_head = head * at_least(s.v(), s.d());
+    z.left = reinterpret_cast<Word*>(a.of<T>(chunk * wide));
+    z.right = reinterpret_cast<Word*>(a.of<T>(right > right_head ? right : right_head));
   }
 }
 
@@ -138,7 +141,7 @@ std::size_t plan_state(const Setup& setup, void* memory, State<T>& z) {
   const int kept = setup.backward ? s.layers : 1;
   z.saved = a.of<Saved<T>>(kept);
   for (int i = 0; i < kept; i++) {
-    const Saved<T> l = plan_saved<T>(a, s, rows);
+    const Saved<T> l = plan_saved<T>(a, s, rows, setup.backward);
     if (memory != nullptr) {
       z.saved[i] = l;
     }

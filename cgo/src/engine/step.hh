@@ -181,6 +181,28 @@ inline double sum_values(const Gradients& g, std::size_t at, std::size_t count) 
   return squares;
 }
 
+// The same of a block of 32 × 32 whose gradients are transposed: turns it.
+inline double sum_turned(const Gradients& g, std::size_t at) {
+  alignas(64) float sums[kSquare];
+  double squares = 0;
+  for (int i = 0; i < kSquare; i += kBlock) {
+    Vec a = set1(0), b = set1(0);
+    for (int t = 0; t < g.count; t++) {
+      a = a + load(g.of[t] + at + i);
+      b = b + load(g.of[t] + at + i + kLanes);
+    }
+    store(sums + i, a);
+    store(sums + i + kLanes, b);
+    squares += static_cast<double>(sum(fma(a, a, b * b)));
+  }
+  for (int corner = 0; corner < 4; corner++) {
+    const int m = corner / 2 * kLanes, n = corner % 2 * kLanes;
+    transpose_words(reinterpret_cast<const Word*>(sums + m * kBlock + n), kBlock,
+                    reinterpret_cast<Word*>(g.of[0] + at + n * kBlock + m), kBlock);
+  }
+  return squares;
+}
+
 // A tied head also receives what the embedding's rows received.
 inline double sum_tied(const Matrix& w, int block, const Gradients& g, int vocab) {
   const int blocks = w.columns / kBlock;
@@ -203,7 +225,14 @@ inline double sum_gradients(const Network& net, const Unit& unit, const Gradient
     case Unit::Kind::kMatrix: {
       const Matrix& w = *unit.matrix;
       const std::size_t count = static_cast<std::size_t>(kBlock) * w.columns;
-      const double squares = sum_values(g, w.gradient + unit.block * count, count);
+      double squares = 0;
+      if (w.turned) {
+        for (std::size_t i = 0; i < count; i += kSquare) {
+          squares += sum_turned(g, w.gradient + unit.block * count + i);
+        }
+      } else {
+        squares = sum_values(g, w.gradient + unit.block * count, count);
+      }
       const bool tied = net.shape.tied && &w == &net.head;
       return tied ? sum_tied(w, unit.block, g, net.shape.vocab) : squares;
     }

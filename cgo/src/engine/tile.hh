@@ -15,6 +15,14 @@ struct Strides {
   std::size_t b = kTileWords;
 };
 
+// Asks for a line that is about to be written, and for those of `values` floats.
+TGO_INLINE void expect_write(const void* p) { __builtin_prefetch(p, 1, 3); }
+TGO_INLINE void expect_block(const float* c, int values) {
+  for (int i = 0; i < values; i += kLanes) {
+    expect_write(c + i);
+  }
+}
+
 #if defined(__AVX512F__)
 
 // acc + the products of word `a`, for each column, with the words of b.
@@ -61,8 +69,11 @@ TGO_INLINE void block_rows(const Word* a, const Word* b, Strides s, int tiles, f
 }
 
 template <class T>
-TGO_INLINE void block_plain(const Word* a, const Word* b, Strides s, int tiles, float* c,
-                            bool add) {
+TGO_INLINE void block_plain(const Word* a, const Word* b, Strides s, int tiles, float* c, bool add,
+                            const float* next = nullptr) {
+  if (next != nullptr) {
+    expect_block(next, kSquare);
+  }
   for (int r = 0; r < kBlock; r += 8) {
     block_rows<T, 8>(a + r * 16, b, s, tiles, c + r * kBlock, add);
   }
@@ -110,8 +121,11 @@ TGO_INLINE void block_corner(const Word* a, const Word* b, Strides s, int tiles,
 }
 
 template <class T>
-TGO_INLINE void block_plain(const Word* a, const Word* b, Strides s, int tiles, float* c,
-                            bool add) {
+TGO_INLINE void block_plain(const Word* a, const Word* b, Strides s, int tiles, float* c, bool add,
+                            const float* next = nullptr) {
+  if (next != nullptr) {
+    expect_block(next, kSquare);
+  }
   for (int r = 0; r < kBlock; r += 4) {
     block_corner<T>(a + r * 16, b, s, tiles, c + r * kBlock, add);
     block_corner<T>(a + r * 16, b + 16, s, tiles, c + r * kBlock + 16, add);
@@ -173,10 +187,13 @@ TGO_INLINE void prepare_thread() {
 }
 TGO_INLINE void release_thread() { _tile_release(); }
 
+// C[32 × 32] (+)= A · B over `tiles` tiles. A block of C at `next` that will soon be added to is
+// asked for meanwhile, a few lines with each tile.
 template <class T>
-TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float* c, bool add) {
+TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float* c, bool add,
+                      const float* next = nullptr) {
   if constexpr (sizeof(T) == 4) {
-    block_plain<T>(a, b, s, tiles, c, add);
+    block_plain<T>(a, b, s, tiles, c, add, next);
   } else {
     compiler_barrier();
     if (add) {
@@ -184,8 +201,12 @@ TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float*
     } else {
       amx_zero();
     }
+    const int share = kSquare / tiles;
     for (int t = 0; t < tiles; t++) {
       amx_step(a + t * s.a, b + t * s.b);
+      if (next != nullptr) {
+        expect_block(next + t * share, share);
+      }
     }
     amx_store(c);
   }
@@ -197,17 +218,15 @@ TGO_INLINE void prepare_thread() {}
 TGO_INLINE void release_thread() {}
 
 template <class T>
-TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float* c, bool add) {
-  block_plain<T>(a, b, s, tiles, c, add);
+TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float* c, bool add,
+                      const float* next = nullptr) {
+  block_plain<T>(a, b, s, tiles, c, add, next);
 }
 
 #endif
 
 // Rows of tiles that go through all panels before the next ones do: their A stays in the L2 cache.
 constexpr int kRowTilesAtOnce = 4;
-
-// Asks for a line that is about to be written.
-TGO_INLINE void expect_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // C[m, n] for all rows and panels: A is `row_tiles` · 32 × K tiled, B has `panels` panels of K.
 // at(m, p) gives what is to happen with the block of rows m·32 … and columns p·32 …: an object

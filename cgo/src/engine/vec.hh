@@ -49,8 +49,40 @@ TGO_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 TGO_INLINE Vec sqrt(Vec a) { return _mm512_sqrt_ps(a); }
 TGO_INLINE float sum(Vec a) { return _mm512_reduce_add_ps(a); }
 TGO_INLINE float largest(Vec a) { return _mm512_reduce_max_ps(a); }
-TGO_INLINE Vec round_whole(Vec a) { return _mm512_roundscale_ps(a, 8); }
-TGO_INLINE Vec scale2(Vec a, Vec whole) { return _mm512_scalef_ps(a, whole); }
+// a − ⌊a⌋, and a · 2^⌊x⌋.
+TGO_INLINE Vec fraction(Vec a) { return _mm512_reduce_ps(a, 9); }
+TGO_INLINE Vec scale2(Vec a, Vec x) { return _mm512_scalef_ps(a, x); }
+// x = 2^exponent · mantissa, 1 ≤ mantissa < 2; x ≥ 2^−126.
+TGO_INLINE Vec exponent(Vec x) { return _mm512_getexp_ps(x); }
+TGO_INLINE Vec mantissa(Vec x) {
+  return _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+}
+// r[i] of 16 folded into lane i: op of all its lanes.
+template <class Op>
+TGO_INLINE Vec fold16(const Vec* r, const Op& op) {
+  Vec pairs[8], fours[4], halves[2];
+  for (int i = 0; i < 8; i++) {
+    pairs[i] =
+        op(_mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]), _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]));
+  }
+  for (int i = 0; i < 4; i++) {
+    const __m512d a = _mm512_castps_pd(pairs[2 * i]), b = _mm512_castps_pd(pairs[2 * i + 1]);
+    fours[i] =
+        op(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+  }
+  for (int i = 0; i < 2; i++) {
+    halves[i] = op(_mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], 0x88),
+                   _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], 0xdd));
+  }
+  return op(_mm512_shuffle_f32x4(halves[0], halves[1], 0x88),
+            _mm512_shuffle_f32x4(halves[0], halves[1], 0xdd));
+}
+TGO_INLINE Vec sums(const Vec* r) {
+  return fold16(r, [](Vec a, Vec b) { return a + b; });
+}
+TGO_INLINE Vec largests(const Vec* r) {
+  return fold16(r, [](Vec a, Vec b) { return max(a, b); });
+}
 // 1 / a to 14 bits.
 TGO_INLINE Vec about_inverse(Vec a) { return _mm512_rcp14_ps(a); }
 
@@ -138,19 +170,44 @@ TGO_INLINE float largest(Vec a) {
   q = _mm_max_ps(q, _mm_movehl_ps(q, q));
   return _mm_cvtss_f32(_mm_max_ss(q, _mm_shuffle_ps(q, q, 1)));
 }
-TGO_INLINE Vec round_whole(Vec a) { return {_mm256_round_ps(a.lo, 8), _mm256_round_ps(a.hi, 8)}; }
-TGO_INLINE __m256 scale2_half(__m256 a, __m256 whole) {
-  // 2^whole in two factors, so that results far below 1 fade to 0 instead of wrapping.
+// r[i] of 16 folded into lane i.
+TGO_INLINE Vec sums(const Vec* r) {
+  alignas(32) float out[kLanes];
+  for (int i = 0; i < kLanes; i++) {
+    out[i] = sum(r[i]);
+  }
+  return load(out);
+}
+TGO_INLINE Vec largests(const Vec* r) {
+  alignas(32) float out[kLanes];
+  for (int i = 0; i < kLanes; i++) {
+    out[i] = largest(r[i]);
+  }
+  return load(out);
+}
+TGO_INLINE Vec fraction(Vec a) {
+  return {_mm256_sub_ps(a.lo, _mm256_floor_ps(a.lo)), _mm256_sub_ps(a.hi, _mm256_floor_ps(a.hi))};
+}
+TGO_INLINE __m256 scale2_half(__m256 a, __m256 x) {
+  // 2^⌊x⌋ in two factors, so that results far below 1 fade to 0 instead of wrapping.
   __m256i n = _mm256_cvtps_epi32(
-      _mm256_max_ps(_mm256_min_ps(whole, _mm256_set1_ps(250)), _mm256_set1_ps(-250)));
+      _mm256_floor_ps(_mm256_max_ps(_mm256_min_ps(x, _mm256_set1_ps(250)), _mm256_set1_ps(-250))));
   __m256i half = _mm256_srai_epi32(n, 1), bias = _mm256_set1_epi32(127);
-  __m256i x = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
-  __m256i y = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(n, half), bias), 23);
-  return _mm256_mul_ps(_mm256_mul_ps(a, _mm256_castsi256_ps(x)), _mm256_castsi256_ps(y));
+  __m256i first = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+  __m256i second = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(n, half), bias), 23);
+  return _mm256_mul_ps(_mm256_mul_ps(a, _mm256_castsi256_ps(first)), _mm256_castsi256_ps(second));
 }
-TGO_INLINE Vec scale2(Vec a, Vec whole) {
-  return {scale2_half(a.lo, whole.lo), scale2_half(a.hi, whole.hi)};
+TGO_INLINE Vec scale2(Vec a, Vec x) { return {scale2_half(a.lo, x.lo), scale2_half(a.hi, x.hi)}; }
+TGO_INLINE __m256 exponent_half(__m256 x) {
+  return _mm256_cvtepi32_ps(
+      _mm256_sub_epi32(_mm256_srli_epi32(_mm256_castps_si256(x), 23), _mm256_set1_epi32(127)));
 }
+TGO_INLINE Vec exponent(Vec x) { return {exponent_half(x.lo), exponent_half(x.hi)}; }
+TGO_INLINE __m256 mantissa_half(__m256 x) {
+  return _mm256_or_ps(_mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffff))),
+                      _mm256_set1_ps(1));
+}
+TGO_INLINE Vec mantissa(Vec x) { return {mantissa_half(x.lo), mantissa_half(x.hi)}; }
 TGO_INLINE Vec about_inverse(Vec a) { return set1(1) / a; }
 
 TGO_INLINE Vec load(const bf16* p) {
@@ -191,25 +248,40 @@ TGO_INLINE void store2(T* p, Vec a, Vec b) {
   store(p + kLanes, b);
 }
 
-// 2^x for x ≤ 0 or moderate x: relative error 2e-7, or 1e-4 where bfloat16 follows.
+// 2^x: relative error 2e-7 and 2^0 = 1, or 8e-5 where bfloat16 follows. Polynomials for 2^f, 0 ≤ f
+// < 1, whose largest relative error is the smallest that their degree allows.
 template <class T>
 TGO_INLINE Vec exp2(Vec x) {
-  Vec n = round_whole(x), f = x - n, p;
+  const Vec f = fraction(x);
+  Vec p;
   if constexpr (sizeof(T) == 2) {
-    p = set1(5.5171650e-2F);
-    p = fma(p, f, set1(2.4261442e-1F));
-    p = fma(p, f, set1(6.9326099e-1F));
-    p = fma(p, f, set1(9.9992807e-1F));
+    p = set1(7.8024523e-2F);
+    p = fma(p, f, set1(2.2606716e-1F));
+    p = fma(p, f, set1(6.9583354e-1F));
+    p = fma(p, f, set1(9.9992522e-1F));
   } else {
-    p = set1(1.5403530e-4F);
-    p = fma(p, f, set1(1.3333558e-3F));
-    p = fma(p, f, set1(9.6181291e-3F));
-    p = fma(p, f, set1(5.5504109e-2F));
-    p = fma(p, f, set1(2.4022651e-1F));
-    p = fma(p, f, set1(6.9314718e-1F));
+    p = set1(2.1702255e-4F);
+    p = fma(p, f, set1(1.2439688e-3F));
+    p = fma(p, f, set1(9.6788410e-3F));
+    p = fma(p, f, set1(5.5483342e-2F));
+    p = fma(p, f, set1(2.4022984e-1F));
+    p = fma(p, f, set1(6.9314698e-1F));
     p = fma(p, f, set1(1.0F));
   }
-  return scale2(p, n);
+  return scale2(p, x);
+}
+
+// log2(x) for x ≥ 2^−126: with x = 2^e · m, 1 ≤ m < 2, and s = (m − √2) / (m + √2) it is e + ½ + 2
+// · artanh(s) / ln 2, a series in s² ≤ 0.03. Absolute error 2e-7.
+TGO_INLINE Vec log2(Vec x) {
+  const Vec root = set1(1.41421356F), m = mantissa(x);
+  const Vec s = (m - root) / (m + root), s2 = s * s;
+  Vec p = set1(3.2059890e-1F);
+  p = fma(p, s2, set1(4.1219858e-1F));
+  p = fma(p, s2, set1(5.7707802e-1F));
+  p = fma(p, s2, set1(9.6179669e-1F));
+  p = fma(p, s2, set1(2.8853901F));
+  return fma(p, s, exponent(x) + set1(0.5F));
 }
 
 constexpr float kLog2E = 1.44269504F;
@@ -217,7 +289,7 @@ constexpr float kLog2E = 1.44269504F;
 // 1 / (1 + e^−x).
 template <class T>
 TGO_INLINE Vec sigmoid(Vec x) {
-  Vec e = set1(1) + exp2<T>(max(x * set1(-kLog2E), set1(-126)));
+  Vec e = set1(1) + exp2<T>(x * set1(-kLog2E));
   if constexpr (sizeof(T) == 2) {
     return about_inverse(e);
   } else {

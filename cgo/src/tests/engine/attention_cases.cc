@@ -50,7 +50,7 @@ struct Scratch {
 struct Operands {
   int e, rows, row;
   Tiled qkv, o, d_o;
-  std::vector<float> top, inverse;
+  std::vector<float> log_sum;
 
   Operands(const Shape& s, bool half)
       : e(head_columns(s.size)),
@@ -59,8 +59,7 @@ struct Operands {
         qkv(half, 2 * rows, (s.heads + 2 * s.kv_heads) * e),
         o(half, 2 * rows, s.heads * e),
         d_o(o),
-        top(static_cast<std::size_t>(s.heads * rows), NAN),
-        inverse(top) {}
+        log_sum(static_cast<std::size_t>(s.heads * rows), NAN) {}
 
   void put(Tiled& x, int first, const Values& v, const Shape& s, int heads) const {
     const std::size_t width = static_cast<std::size_t>(heads * s.size);
@@ -90,8 +89,7 @@ struct Operands {
     c.heads = s.heads;
     c.kv_heads = s.kv_heads;
     c.scale = 1.0F / std::sqrt(static_cast<float>(s.size));
-    c.top = top.data();
-    c.inverse = inverse.data();
+    c.log_sum = log_sum.data();
     c.cosine = tables.cosine();
     c.sine = tables.sine();
     c.take = Scratch::take;

@@ -254,8 +254,8 @@ void turn_case(const Probe& p, Report& r, int size, int position) {
 
 void norm_cases(const Probe& p, Report& r) {
   for (const int width : {2, 7, 31, 32, 33, 100, 200, 513}) {
-    forward_case(p, r, 1 + width % 5, width, width % 2 == 0 ? 1e-5 : 0.1);
-    result_case(p, r, 33 - width % 5, width, width % 2 == 0 ? 1e-6 : 0.1);
+    forward_case(p, r, 16 + width % 3 * 16, width, width % 2 == 0 ? 1e-5 : 0.1);
+    result_case(p, r, 64 - width % 3 * 16, width, width % 2 == 0 ? 1e-6 : 0.1);
   }
 }
 

@@ -11,13 +11,14 @@ namespace tgo::tests {
 enum class Lanes {
   kExp2,
   kExp2Half,
+  kLog2,
   kSigmoid,
   kSigmoidHalf,
   kSum,
   kLargest,
   kKeepFirst,
   kDropFirst,
-  kRound,
+  kFraction,
   kScale2,
 };
 
@@ -30,7 +31,7 @@ struct AttentionCall {
   int q_columns, k_columns, v_columns, o_columns, q_first, k_first, v_first, o_first;
   int row, time, e, heads, kv_heads;
   float scale;
-  float *top, *inverse;
+  float* log_sum;
   const float *cosine, *sine;
   Take take;
   void* context;
@@ -69,8 +70,8 @@ struct Probe {
                               std::size_t tile_words);
   void (*store_tiled)(void* x, int m, int n, int columns, const float* in);
   void (*load_tiled)(const void* x, int m, int n, int columns, float* out);
-  void (*weight_gradient)(int n_blocks, int k_blocks, int row_blocks, const engine::Word* y,
-                          const engine::Word* x, float* dw, bool add);
+  void (*weight_gradient)(int n_blocks, int k_blocks, int row_blocks, const engine::Word* left,
+                          const engine::Word* right, float* dw, bool turned, bool add);
 
   // tile.hh; product adds each row it hands over to out [rows × columns] and counts it in seen
   // [rows × panels]
@@ -103,9 +104,9 @@ struct Probe {
   void (*attention_backward)(const AttentionCall& c);
 
   // feed_forward.hh, cross_entropy.hh, embedding.hh
-  void (*swiglu_forward)(const float* c, int m, int p, int f, void* gate_up, void* s);
-  void (*swiglu_backward)(const float* c, int m, int p, int f, const void* gate_up, void* gradient,
-                          void* s);
+  void (*swiglu_forward)(const float* c, int m, int p, int f, void* factors, void* s);
+  void (*swiglu_alone)(const float* c, int m, int p, int f, void* s);  // without factors
+  void (*swiglu_backward)(const float* c, int m, int p, int f, const void* factors, void* gradient);
   // 32 logits of row m from column n on; `top` is that of its 32 rows
   void (*keep_logits)(const float* c, int m, int n, int columns, int valid, void* logits,
                       float* top);

@@ -18,6 +18,8 @@ inline Vec apply(Lanes op, Vec x, int n, float other) {
       return exp2<float>(x);
     case Lanes::kExp2Half:
       return exp2<bf16>(x);
+    case Lanes::kLog2:
+      return log2(x);
     case Lanes::kSigmoid:
       return sigmoid<float>(x);
     case Lanes::kSigmoidHalf:
@@ -30,8 +32,8 @@ inline Vec apply(Lanes op, Vec x, int n, float other) {
       return keep_first(x, n, other);
     case Lanes::kDropFirst:
       return drop_first(x, n);
-    case Lanes::kRound:
-      return round_whole(x);
+    case Lanes::kFraction:
+      return fraction(x);
     case Lanes::kScale2:
       return scale2(x, set1(other));
   }
@@ -83,8 +85,7 @@ Sequence<T> probe_sequence(const AttentionCall& c) {
           c.heads,
           c.kv_heads,
           c.scale,
-          c.top,
-          c.inverse};
+          c.log_sum};
 }
 
 inline AttentionScratch probe_scratch(const AttentionCall& c, bool backward) {
@@ -169,10 +170,10 @@ struct Probes {
       store(out, a);
       store(out + kLanes, b);
     };
-    p.weight_gradient = [](int n, int k, int rows, const Word* y, const Word* x, float* dw,
-                           bool add) {
+    p.weight_gradient = [](int n, int k, int rows, const Word* left, const Word* right, float* dw,
+                           bool turned, bool add) {
       const Tiles ready;
-      engine::TGO_ISA::weight_gradient<T>(n, k, rows, y, x, dw, add);
+      engine::TGO_ISA::weight_gradient<T>(n, k, rows, left, right, dw, turned, add);
     };
     p.block = [](const Word* a, const Word* b, std::size_t sa, std::size_t sb, int tiles, float* c,
                  bool add) {
@@ -212,7 +213,7 @@ struct Probes {
                   float* values) {
       const Rotary r{cosine, sine, e};
       Vec a = load(values), b = load(values + kLanes);
-      forward ? r.forward(position, n, &a, &b) : r.backward(position, n, &a, &b);
+      forward ? r.forward(position, n, &a, &b) : r.backward(position, n, 1, &a, &b);
       store(values, a);
       store(values + kLanes, b);
     };
@@ -233,13 +234,15 @@ struct Probes {
   }
 
   static void rows(tests::Probe& p) {
-    p.swiglu_forward = [](const float* c, int m, int n, int f, void* gate_up, void* s) {
-      SwigluForward<T>(cast(gate_up), cast(s), m - m % kBlock, n, f).put(m % kBlock, c);
+    p.swiglu_forward = [](const float* c, int m, int n, int f, void* factors, void* s) {
+      SwigluForward<T>(cast(factors), cast(s), m - m % kBlock, n, f).put(m % kBlock, c);
     };
-    p.swiglu_backward = [](const float* c, int m, int n, int f, const void* gate_up, void* gradient,
-                           void* s) {
-      SwigluBackward<T>(cast(gate_up), cast(gradient), cast(s), m - m % kBlock, n, f)
-          .put(m % kBlock, c);
+    p.swiglu_alone = [](const float* c, int m, int n, int f, void* s) {
+      Swiglu<T>(cast(s), m - m % kBlock, n, f).put(m % kBlock, c);
+    };
+    p.swiglu_backward = [](const float* c, int m, int n, int f, const void* factors,
+                           void* gradient) {
+      SwigluBackward<T>(cast(factors), cast(gradient), m - m % kBlock, n, f).put(m % kBlock, c);
     };
     p.keep_logits = [](const float* c, int m, int n, int columns, int valid, void* logits,
                        float* top) {

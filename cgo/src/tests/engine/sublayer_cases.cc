@@ -136,7 +136,9 @@ void sublayer_case(const Probe& p, Report& r, const Case& c, bool attention, std
   float* own[] = {state.gradient()};
   std::vector<float> table(static_cast<std::size_t>(net.shape.v() * net.shape.d()));
   for (const engine::Unit& u : state.plan().units()) {
-    p.kernels->put_gradients(net, u, engine::Gradients{own, 1, table.data()}, flat.data());
+    const engine::Gradients one{own, 1, table.data()};
+    p.kernels->sum_gradients(net, u, one);
+    p.kernels->put_gradients(net, u, one, flat.data());
   }
   const std::vector<Values> got = problem.unflatten(flat);
   for (std::size_t i = 0; i < got.size(); i++) {

@@ -28,21 +28,25 @@ std::vector<const engine::Gain*> gains(const engine::Network& net) {
 // and gains.
 template <class Each>
 void each_value(const engine::Network& net, const Each& each) {
-  auto chunk = [&](const engine::Row& row, const engine::Chunk& c, std::size_t at) {
+  auto chunk = [&](const engine::Row& row, const engine::Chunk& c, std::size_t at, int step) {
     for (int i = 0; i < c.count && row.offset >= 0; i++) {
-      each(static_cast<std::size_t>(row.offset + c.column + i), at + static_cast<std::size_t>(i));
+      each(static_cast<std::size_t>(row.offset + c.column + i),
+           at + static_cast<std::size_t>(i * step));
     }
   };
   for (const Matrix* w : matrices(net)) {
     for (int m = 0; m < w->rows; m++) {
       for (int n = 0; n < w->columns; n += 16) {
-        chunk(w->row[m], w->chunk[n / 16], w->gradient + block_index(m, n, w->columns));
+        const std::size_t block = block_index(m - m % 32, n - n % 32, w->columns);
+        const int in_block = w->turned ? n % 32 * 32 + m % 32 : m % 32 * 32 + n % 32;
+        chunk(w->row[m], w->chunk[n / 16], w->gradient + block + static_cast<std::size_t>(in_block),
+              w->turned ? 32 : 1);
       }
     }
   }
   for (const engine::Gain* g : gains(net)) {
     for (int n = 0; n < g->columns; n += 16) {
-      chunk(g->row, g->chunk[n / 16], g->gradient + static_cast<std::size_t>(n));
+      chunk(g->row, g->chunk[n / 16], g->gradient + static_cast<std::size_t>(n), 1);
     }
   }
 }

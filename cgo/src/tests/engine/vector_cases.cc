@@ -35,10 +35,32 @@ void functions(const Probe& p, Report& r) {
   r.begin("exp2, sigmoid", p.isa, p.half, p.half ? 2e-4 : 4e-7, "[-120, 10] and [-80, 80]");
   r.error("exp2", worst(p, p.half ? Lanes::kExp2Half : Lanes::kExp2, -120, 10, power));
   r.error("exp2 near 0", worst(p, p.half ? Lanes::kExp2Half : Lanes::kExp2, -2, 1, power));
+  r.begin("log2", p.isa, p.half, 4e-7, "[2^-126, 2^127]");
+  Error of_log2;
+  for (int e = -126; e < 128; e++) {
+    float in[kLanes], out[kLanes];
+    for (int k = 0; k < kLanes; k++) {
+      in[k] = std::ldexp(1 + static_cast<float>(k) / kLanes, e);
+    }
+    p.lanes(Lanes::kLog2, in, 0, 0, out);
+    for (int k = 0; k < kLanes; k++) {
+      const double want = std::log2(static_cast<double>(in[k]));
+      of_log2.add(static_cast<double>(out[k]), want);
+      r.expect(std::abs(static_cast<double>(out[k]) - want) < 4e-7 * std::max(1.0, std::abs(want)),
+               "log2 of one");
+    }
+  }
+  r.error("log2", of_log2);
   // The argument x·log2(e) is itself rounded: at −80 that alone is 4e-6.
   r.begin("sigmoid", p.isa, p.half, p.half ? 3e-4 : 1e-5, "[-80, 80]");
   r.error("sigmoid", worst(p, p.half ? Lanes::kSigmoidHalf : Lanes::kSigmoid, -80, 80, logistic));
-  r.begin("exp2, far", p.isa, p.half, 0, "below -1000");
+  float fractions[kLanes];
+  const float mixed[kLanes] = {0, -0.25F, 2.75F, -3, 5, -7.5F, 0.125F, 1e30F, -1e30F};
+  p.lanes(Lanes::kFraction, mixed, 0, 0, fractions);
+  for (int k = 0; k < kLanes; k++) {
+    r.expect(fractions[k] == mixed[k] - std::floor(mixed[k]), "fraction");
+  }
+  r.begin("exp2, sigmoid, far", p.isa, p.half, 0, "below -1000, ±1000");
   for (const float far : {-1e30F, -3e5F, -1000.0F}) {
     float in[kLanes], out[kLanes];
     std::fill(in, in + kLanes, far);
@@ -47,6 +69,12 @@ void functions(const Probe& p, Report& r) {
     p.lanes(Lanes::kScale2, in, 0, -1000, out);
     r.expect(std::abs(out[3]) < 1e-10F, "scaled to nothing");
   }
+  const float one[kLanes] = {0, 1000, -1000};
+  float out[kLanes];
+  p.lanes(p.half ? Lanes::kSigmoidHalf : Lanes::kSigmoid, one, 0, 0, out);
+  r.expect(out[1] == 1 && out[2] == 0, "sigmoid, far");
+  p.lanes(Lanes::kExp2, one, 0, 0, out);
+  r.expect(out[0] == 1, "2^0 = 1");
 }
 
 void partial(const Probe& p, Report& r) {
@@ -252,24 +280,27 @@ void product_case(const Probe& p, Report& r, int row_tiles, int panels, int dept
   r.error("C", e);
 }
 
-void weight_case(const Probe& p, Report& r, int n_blocks, int k_blocks, int row_blocks, bool add) {
+void weight_case(const Probe& p, Report& r, int n_blocks, int k_blocks, int row_blocks, bool turned,
+                 bool add) {
   r.begin("weight_gradient", p.isa, p.half, kSingle,
-          text("%d × %d over %d%s", n_blocks * 32, k_blocks * 32, row_blocks * 32,
-               add ? ", added" : ""));
+          text("%d × %d over %d%s%s", n_blocks * 32, k_blocks * 32, row_blocks * 32,
+               turned ? ", turned" : "", add ? ", added" : ""));
   Random random(static_cast<std::uint64_t>(n_blocks * 100 + k_blocks));
   const int n = n_blocks * 32, k = k_blocks * 32, rows = row_blocks * 32;
-  Tiled y = random_tiled(random, p.half, n, rows);
-  Panels x = panels_of(p.half, rows, k, [&](int, int) { return random.normal(); });
+  Tiled left = random_tiled(random, p.half, turned ? k : n, rows);
+  Panels right = panels_of(p.half, rows, turned ? n : k, [&](int, int) { return random.normal(); });
   Values before = normal_values(random, static_cast<std::int64_t>(n) * k, false);
   std::vector<float> dw = add ? floats(before) : std::vector<float>(before.size(), NAN);
-  p.weight_gradient(n_blocks, k_blocks, row_blocks, y.words(), x.words(), dw.data(), add);
+  p.weight_gradient(n_blocks, k_blocks, row_blocks, left.words(), right.words(), dw.data(), turned,
+                    add);
   Error e;
   for (int i = 0; i < n; i++) {
     for (int j = 0; j < k; j++) {
-      const std::size_t at = block_index(i, j, k);
+      const int mirrored_i = i - i % 32 + j % 32, mirrored_j = j - j % 32 + i % 32;
+      const std::size_t at = turned ? block_index(mirrored_i, mirrored_j, k) : block_index(i, j, k);
       double sum = add ? before[at] : 0;
       for (int m = 0; m < rows; m++) {
-        sum += y.at(i, m) * x.at(m, j);
+        sum += turned ? left.at(j, m) * right.at(m, i) : left.at(i, m) * right.at(m, j);
       }
       e.add(static_cast<double>(dw[at]), sum);
     }
@@ -304,10 +335,12 @@ void product_cases(const Probe& p, Report& r) {
   product_case(p, r, 5, 3, 96);
   product_case(p, r, 9, 2, 160);
   product_case(p, r, 2, 3, 1056);  // more tiles than rows of a block
-  weight_case(p, r, 1, 1, 1, false);
-  weight_case(p, r, 3, 5, 2, false);
-  weight_case(p, r, 2, 9, 4, true);
-  weight_case(p, r, 5, 4, 1, true);
+  for (const bool turned : {false, true}) {
+    weight_case(p, r, 1, 1, 1, turned, false);
+    weight_case(p, r, 3, 5, 2, turned, false);
+    weight_case(p, r, 2, 9, 4, turned, true);
+    weight_case(p, r, 5, 4, 1, turned, true);
+  }
 }
 
 }  // namespace tgo::tests
