@@ -266,11 +266,18 @@ func TestRun_SignalStopsGently(t *testing.T) {
 	signals := make(chan os.Signal, 2)
 	go func() {
 		_, _ = io.ReadFull(ready, make([]byte, 2)) // both members are in the middle of a step
-		signals <- syscall.SIGTERM
+		// The same wish by two ways.
+		for range cap(signals) {
+			signals <- syscall.SIGTERM
+		}
 	}()
 	o := s.options()
-	o.Signals = signals
+	var said bytes.Buffer
+	o.Signals, o.Console = signals, &said
 	summary := mustRun(t, s, o, record.Stopped)
+	if strings.Contains(said.String(), "killing") {
+		t.Errorf("two signals at once are one wish:\n%s", &said)
+	}
 	if summary.Starts != 2 || summary.Unfinished != 3 || summary.Failed != 0 {
 		t.Errorf("summary: %+v", summary)
 	}
@@ -313,6 +320,7 @@ func TestRun_DeafMembersAreKilled(t *testing.T) {
 				_, _ = io.ReadFull(ready, make([]byte, 2))
 				for range c.n {
 					signals <- syscall.SIGINT
+					time.Sleep(sameStop + 100*time.Millisecond)
 				}
 			}()
 			o := s.options()

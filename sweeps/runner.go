@@ -26,6 +26,7 @@ type runner struct {
 	starts   int
 	retries  int
 	stopping bool
+	stopped  time.Time // when it was asked to
 	killed   bool
 	// broken is why the sweep was given up.
 	broken error
@@ -136,7 +137,9 @@ func (r *runner) loop(ctx context.Context) {
 		case <-tick.C:
 			r.onTick()
 		case s := <-r.o.Signals:
-			grace = r.onStop(s.String())
+			if !r.stopping || time.Since(r.stopped) > sameStop {
+				grace = r.onStop(s.String())
+			}
 		case <-cancelled:
 			cancelled = nil
 			grace = r.onStop("cancelled")
@@ -386,6 +389,10 @@ func (r *runner) end(j *job, p phase) {
 	r.o.Log.Info("cell ended", "run_id", j.cell.ID, "phase", int(p), "cause", j.fault.cause)
 }
 
+// sameStop is how long after a first signal another one is the same wish: a scheduler may signal every process of a job, and a shell between
+// passes its own on.
+const sameStop = time.Second
+
 // onStop reacts to a signal: the first one asks members to save and stop, the
 // second kills them. It returns the channel that fires when the grace is over.
 func (r *runner) onStop(why string) <-chan time.Time {
@@ -394,7 +401,7 @@ func (r *runner) onStop(why string) <-chan time.Time {
 		r.killAll()
 		return nil
 	}
-	r.stopping = true
+	r.stopping, r.stopped = true, time.Now()
 	r.say("%s: asking %d members to save and stop, %s at most", why, r.count(isRunning), r.o.Grace)
 	for _, j := range r.jobs {
 		if j.phase == running {

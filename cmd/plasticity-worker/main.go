@@ -107,10 +107,15 @@ func with[T any](text string, f func(T) error) error {
 	return f(r)
 }
 
-// forceAfter is how long a stop may take before the process ends without it.
-const forceAfter = 30 * time.Second
+const (
+	// forceAfter is how long a stop may take before the process ends without it.
+	forceAfter = 30 * time.Second
+	// sameStop is how long after a first signal another one is the same wish: a scheduler may signal every process of a job, and the
+	// programs between pass their own on.
+	sameStop = time.Second
+)
 
-// signals delivers the first stop signal; a second one, or a stop that takes too long, ends the
+// signals delivers the first stop signal; a second one that is not the same wish, or a stop that takes too long, ends the
 // process at once. The unfinished checkpoint has no name by then, and the one before it stays.
 func signals(errs io.Writer) (first <-chan os.Signal, stop func()) {
 	in, out := make(chan os.Signal, 4), make(chan os.Signal, 1)
@@ -123,14 +128,21 @@ func signals(errs io.Writer) (first <-chan os.Signal, stop func()) {
 		case <-finished:
 			return
 		}
-		select {
-		case <-in:
-			fmt.Fprintln(errs, "error: a second signal: ended without saving; the last checkpoint is valid")
-			os.Exit(int(record.Stopped))
-		case <-time.After(forceAfter):
-			fmt.Fprintf(errs, "error: the stop took more than %s: ended; the last checkpoint is valid\n", forceAfter)
-			os.Exit(int(record.Stopped))
-		case <-finished:
+		began, tooLong := time.Now(), time.After(forceAfter)
+		for {
+			select {
+			case <-in:
+				if time.Since(began) < sameStop {
+					continue
+				}
+				fmt.Fprintln(errs, "error: a second signal: ended without saving; the last checkpoint is valid")
+				os.Exit(int(record.Stopped))
+			case <-tooLong:
+				fmt.Fprintf(errs, "error: the stop took more than %s: ended; the last checkpoint is valid\n", forceAfter)
+				os.Exit(int(record.Stopped))
+			case <-finished:
+				return
+			}
 		}
 	}()
 	return out, func() { signal.Stop(in); close(finished) }
