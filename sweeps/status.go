@@ -64,18 +64,21 @@ type Status struct {
 }
 
 // Finished says whether every cell of the grid is done, failed, or needs one that has failed.
-func (s Status) Finished() bool {
-	lost := make(map[int]bool) // by the index of the cell
-	for _, r := range s.Rows { // what a cell needs comes before it
+func (s Status) Finished() bool { return s.Open() == 0 }
+
+// Open counts the cells that are still to do: those that are neither done nor failed, and need none that has failed.
+func (s Status) Open() int {
+	open, lost := 0, make(map[int]bool) // by the index of the cell
+	for _, r := range s.Rows {          // what a cell needs comes before it
 		switch {
 		case r.Stale:
 		case r.State == record.StateFailed || lost[r.Cell.Needs]:
 			lost[r.Cell.Index] = true
 		case r.State != record.StateDone:
-			return false
+			open++
 		}
 	}
-	return true
+	return open
 }
 
 // Best is the finished base model with the lowest validation loss; ok is false when none has finished with one.
