@@ -18,9 +18,9 @@
 //	    eval/<task>-<id>/  one evaluation: answers, samples, results.json
 //	    analyze/<name>/    one analysis: probes-<task>, gap, noise, forgetting; of rank, the result is analyze/rank.json
 //	  targets.json         Prometheus file discovery: the members that listen
-//	  .sweep/cells/        the config each member was started with
-//	  .sweep/claims/       one flock per cell: who works on it
+//	  .sweep/cells/<id>/   the config each member was started with, and a flock: who works on the cell
 //	  .sweep/cores.json    how the cores were shared out, measured or by rule
+//	  .sweep/slurm/        the batch script, the job and the logs of tasks on Slurm
 //
 // # Use
 //
@@ -49,6 +49,11 @@
 // the grid was loaded and must not be applied again over it, or every cell would
 // train the same thing; the runner notices and fails the cell. A member that listens writes its host:port into the file metrics.addr of its
 // run folder.
+//
+// # Clusters
+//
+// A scheduler starts runners: SubmitSlurm hands a job array to Slurm, CreateKubernetesJob a KubernetesManifest to Kubernetes, whose tasks Run the
+// same plan each on its machine. They share its cells through the claims, as any Runs do.
 //
 // # Exit
 //

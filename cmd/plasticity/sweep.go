@@ -206,6 +206,9 @@ func newSweepRetry(a *app) *cobra.Command {
 type runFlags struct {
 	sweepFlags
 	executor    string
+	dryRun      bool
+	slurm       []string
+	pod         string
 	jobs        int
 	retries     int
 	retryFailed bool
@@ -221,33 +224,43 @@ func newSweepRun(a *app) *cobra.Command {
 last checkpoint. A grid with fine-tunings goes on with them: each base model, trained once, and a never-pretrained one is
 fine-tuned on every task, and what came of it answers the test set; interrupted evaluations go on at their last answer. What the grid's
 analyze names (rank, gap, probes, noise; forgetting) is measured of every base model (fine-tuned one) and kept in its folder analyze.
-The first SIGINT or SIGTERM lets the members save and stop (exit code 75), the second kills them.
+The first SIGINT, SIGTERM or SIGUSR1 lets the members save and stop (exit code 75), another one a second later or more kills them.
 Several processes may run the same grid: they share the runs between them.
+With --executor slurm or kubernetes it submits that many such processes, --jobs, as one job array or one Job over a shared folder, says its name,
+and is done; docs/clusters.md has more.
 Before it starts, members train for a moment in every way to share the cores out; the way that ends the grid first is
 taken and kept in OUT/NAME/.sweep/cores.json. Fine-tunings and evaluations that take seconds go side by side with a thread each in
 any case. The first lines say what it reaches and when the grid ends, and the end is corrected as runs end.`,
 		Example: `  plasticity sweep run --grid sweeps/grids/weight-decay-quickstart.yaml --set data.train=data/sotu-512/train --set data.val=data/sotu-512/val
-  plasticity sweep run --grid grid.yaml --scale laptop --jobs 4 --listen 127.0.0.1:9463`,
+  plasticity sweep run --grid grid.yaml --scale laptop --jobs 4 --listen 127.0.0.1:9463
+  plasticity sweep run --grid grid.yaml --executor slurm --jobs 8 --slurm-arg=--partition=gpu --slurm-arg=--gpus=1 --slurm-arg=--time=8:00:00
+  plasticity sweep run --grid grid.yaml --executor kubernetes --jobs 8 --pod-template pod.yaml`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSweep(a, cmd, &flags) },
 	}
 	flags.add(cmd)
 	flags.addJSON(cmd)
-	cmd.Flags().StringVar(&flags.executor, "executor", "local", "where members run: local")
-	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", 0, "members at once; 0: as many as use the cores best")
+	cmd.Flags().StringVar(&flags.executor, "executor", executorLocal, "where members run: local, slurm, kubernetes")
+	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", 0, "members at once, 0: as many as use the cores best; with slurm or kubernetes tasks, 0: 4 at most")
 	cmd.Flags().IntVar(&flags.retries, "retries", 3, "how often a run may fail in a row without coming further")
 	cmd.Flags().BoolVar(&flags.retryFailed, "retry-failed", false, "try runs again that are marked failed")
 	cmd.Flags().BoolVar(&flags.measure, "measure", true, "time some steps first, to share out the cores and to estimate the end; false: one thread each")
 	cmd.Flags().StringVar(&flags.listen, "listen", "", "serve the sweep's own metrics at host:port")
+	cmd.Flags().StringArrayVar(&flags.slurm, "slurm-arg", nil, "option for sbatch, such as --slurm-arg=--partition=gpu; may be repeated")
+	cmd.Flags().StringVar(&flags.pod, "pod-template", "", "file with the PodTemplateSpec (YAML) of a Job's pods: image, volumes, resources")
+	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "print the command or the manifest that would be submitted, and submit nothing")
 	return cmd
 }
 
 func runSweep(a *app, cmd *cobra.Command, flags *runFlags) error {
-	if err := oneOf(cmd, "executor", "local"); err != nil {
+	if err := flags.checkExecutor(cmd); err != nil {
 		return err
 	}
 	if flags.jobs < 0 || flags.jobs > 4096 || flags.retries < 0 {
 		return misuse(cmd, fmt.Errorf("--jobs %d --retries %d: want 0 or more", flags.jobs, flags.retries))
+	}
+	if flags.executor == executorKubernetes {
+		return submitKubernetes(a, cmd, flags)
 	}
 	if _, err := a.workerPath(); err != nil {
 		return err
@@ -256,8 +269,16 @@ func runSweep(a *app, cmd *cobra.Command, flags *runFlags) error {
 	if err != nil {
 		return err
 	}
+	if flags.executor == executorSlurm {
+		return submitSlurm(a, cmd, flags, plan)
+	}
+	return runHere(a, cmd, flags, plan)
+}
+
+// runHere runs the members on this machine.
+func runHere(a *app, cmd *cobra.Command, flags *runFlags, plan *sweeps.Plan) error {
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	options := sweeps.Options{
 		Command: a.member(plan.Name), Jobs: flags.jobs, Retries: flags.retries, RetryFailed: flags.retryFailed, Listen: flags.listen,
