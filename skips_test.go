@@ -21,6 +21,7 @@ func skips() map[string]skip {
 		gpu    = "make gpu-check; a skip fails it"
 	)
 	return map[string]skip{
+		"analyze/label/fetched_test.go":               {1, "PLASTICITY_FETCH=1, with registries of npm and Debian"},
 		"analyze/rank/oracle_test.go":                 {1, oracle},
 		"cmd/plasticity-worker/analyzeprobes_test.go": {1, oracle},
 		"cmd/plasticity-worker/verifier_test.go":      {1, oracle},

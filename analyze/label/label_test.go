@@ -116,6 +116,7 @@ func layoutsOnDisk(t *testing.T) map[string][2]any {
 		"imdb files":    {"imdb", reviews},
 		"agnews csv":    {"agnews", map[string]string{"train.csv": csv("train", 60, 4), "test.csv": "Class Index,Title,Description\n" + csv("test", 30, 4)}},
 		"agnews jsonl":  {"agnews", map[string]string{"train.jsonl": lines("train", 60, 4), "test.jsonl": lines("test", 30, 4)}},
+		"reviews":       {"reviews", map[string]string{"train.jsonl": lines("train", 60, 2), "test.jsonl": lines("test", 30, 2), "SOURCE.json": "{}"}},
 		"dbpedia csv":   {"dbpedia", map[string]string{"dbpedia_csv/train.csv": csv("train", 60, 14), "dbpedia_csv/test.csv": csv("test", 30, 14)}},
 		"dbpedia jsonl": {"dbpedia", map[string]string{"dbpedia_14/train-0.jsonl": lines("train", 60, 14), "dbpedia_14/test-0.jsonl": lines("test", 30, 14)}},
 	}
@@ -177,6 +178,9 @@ func TestLoad_NamesWhatIsWrong(t *testing.T) {
 		"nothing there":    {"dbpedia", map[string]string{"notes.md": "x"}, record.BadData, []string{"fancyzhx/dbpedia_14"}},
 		"one label":        {"imdb", map[string]string{"train.jsonl": `{"text":"a","label":1}` + "\n", "test.jsonl": `{"text":"b","label":1}` + "\n"}, record.BadData, []string{"labels"}},
 		"names of files":   {Decade, map[string]string{"speech.txt": "x"}, record.BadData, []string{"speech.txt", "data fetch sotu"}},
+		"names of samples": {Genre, map[string]string{"news_ca01.txt": "x", "ca02.txt": "x"}, record.BadData, []string{"ca02.txt", "genre_place", "data fetch brown"}},
+		"other reviews":    {"reviews", map[string]string{"train.jsonl": `{"text":"a","label":2}` + "\n"}, record.BadData, []string{"train.jsonl:1", "2 labels", "data fetch reviews"}},
+		"reviews cut off":  {"reviews", map[string]string{"train.jsonl": `{"text":"a","label":1}` + "\n"}, record.BadData, []string{"0 to test on", "data fetch reviews"}},
 		"unknown":          {"yelp", nil, record.Usage, []string{"yelp", "agnews"}},
 		"data of no need":  {Synthetic, nil, record.Usage, []string{"leave"}},
 		"one kind is gone": {Kind, map[string]string{"sotu/a.txt": "x"}, record.IO, []string{"goroot"}},
@@ -211,6 +215,8 @@ func addresses(t *testing.T) string {
 		party := []string{"d", "r"}[year/2%2]
 		files[fmt.Sprintf("sotu/%d_a_president_%s.txt", year, party)] = strings.Repeat(fmt.Sprintf("word%d%s ", year, party), 300)
 		files[fmt.Sprintf("goroot/%d.go.txt", year)] = strings.Repeat(fmt.Sprintf("word%dg ", year), 300)
+		genre, letter := []string{"news", "science_fiction"}[year%2], []string{"a", "m"}[year%2]
+		files[fmt.Sprintf("brown/%s_c%s%d.txt", genre, letter, year-1900)] = strings.Repeat(fmt.Sprintf("word%d%s ", year, letter), 300)
 	}
 	return folderOf(t, files)
 }
@@ -225,6 +231,7 @@ func TestPassages_SplitByDocument(t *testing.T) {
 	}{
 		Decade: {dir + "/sotu", []string{"1950s", "1960s", "1970s"}, func(year, _ string) string { return year[:3] + "0s" }},
 		Party:  {dir + "/sotu", []string{"Democratic", "Republican"}, func(_, mark string) string { return map[string]string{"d": "Democratic", "r": "Republican"}[mark] }},
+		Genre:  {dir + "/brown", []string{"news", "science_fiction"}, func(_, mark string) string { return map[string]string{"a": "news", "m": "science_fiction"}[mark] }},
 		Kind:   {dir, []string{"goroot", "sotu"}, func(_, mark string) string { return map[string]string{"d": "sotu", "r": "sotu", "g": "goroot"}[mark] }},
 	} {
 		s, err := Load(context.Background(), Options{Task: task, From: c.from, Train: 60, Val: 20, Test: 40, Seed: 1})

@@ -21,18 +21,36 @@ const (
 	testPercent, valPercent = 25, 15
 )
 
-// address is the name of a file of an address: year, president and party.
-var address = regexp.MustCompile(`^(\d{3})\d_[a-z_]+_([a-z]+)\.txt$`)
+var (
+	// address is the name of a file of an address: year, president and party.
+	address = regexp.MustCompile(`^(\d{3})\d_[a-z_]+_([a-z]+)\.txt$`)
+	// sample is the name of a file of the Brown corpus: genre, and its place in the corpus.
+	sample = regexp.MustCompile(`^([a-z_]+)_c[a-r]\d\d\.txt$`)
+)
 
 // document is a file with its label.
 type document struct{ path, label string }
 
 // passagesWanted says what the folder of a task must have.
 func passagesWanted(task string) string {
-	if task == Kind {
+	switch task {
+	case Kind:
 		return "the folders sotu and goroot: the parent of what `plasticity data fetch` prints for both"
+	case Genre:
+		return "the Brown corpus: what `plasticity data fetch brown` prints"
 	}
 	return "the State of the Union addresses: what `plasticity data fetch sotu` prints"
+}
+
+// passagesAre says what the texts of a task are.
+func passagesAre(task string) string {
+	switch task {
+	case Kind:
+		return "passages of State of the Union addresses and of Go source"
+	case Genre:
+		return "passages of the Brown corpus"
+	}
+	return "passages of State of the Union addresses"
 }
 
 // passages cuts passages out of documents whose names or folders say what they are.
@@ -46,10 +64,7 @@ func passages(ctx context.Context, o Options) (*Set, error) {
 		by[d.label] = append(by[d.label], d)
 	}
 	maps.DeleteFunc(by, func(_ string, d []document) bool { return len(d) < 3 }) // one for each split
-	s := &Set{Task: o.Task, Data: "passages of State of the Union addresses", Labels: slices.Sorted(maps.Keys(by))}
-	if o.Task == Kind {
-		s.Data = "passages of State of the Union addresses and of Go source"
-	}
+	s := &Set{Task: o.Task, Data: passagesAre(o.Task), Labels: slices.Sorted(maps.Keys(by))}
 	if len(by) < 2 {
 		return nil, record.Fail(record.BadData, "folder %s: %d labels with three documents, at least 2 are needed; it must have %s", o.From, len(by), passagesWanted(o.Task))
 	}
@@ -106,19 +121,39 @@ func find(o Options) ([]document, error) {
 	}
 	var all []document
 	for _, path := range files {
-		parts := address.FindStringSubmatch(filepath.Base(path))
+		label, names := labelOf(o.Task, filepath.Base(path))
 		switch {
-		case parts == nil:
-			return nil, record.Fail(record.BadData, "%s: the name is not year_president_party.txt; the folder must have %s", path, passagesWanted(o.Task))
-		case o.Task == Decade:
-			all = append(all, document{path, parts[1] + "0s"})
-		case parts[2] == "d":
-			all = append(all, document{path, "Democratic"})
-		case parts[2] == "r":
-			all = append(all, document{path, "Republican"})
+		case names != "":
+			return nil, record.Fail(record.BadData, "%s: the name is not %s; the folder must have %s", path, names, passagesWanted(o.Task))
+		case label != "":
+			all = append(all, document{path, label})
 		}
 	}
 	return all, nil
+}
+
+// labelOf is the label of a document by the name of its file, empty for one that has none. A name unlike those of the task's documents gives
+// how they are named.
+func labelOf(task, name string) (label, names string) {
+	if task == Genre {
+		parts := sample.FindStringSubmatch(name)
+		if parts == nil {
+			return "", "genre_place.txt"
+		}
+		return parts[1], ""
+	}
+	parts := address.FindStringSubmatch(name)
+	switch {
+	case parts == nil:
+		return "", "year_president_party.txt"
+	case task == Decade:
+		return parts[1] + "0s", ""
+	case parts[2] == "d":
+		return "Democratic", ""
+	case parts[2] == "r":
+		return "Republican", ""
+	}
+	return "", ""
 }
 
 // texts lists the text files of a folder.

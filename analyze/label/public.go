@@ -19,6 +19,7 @@ import (
 // layout is how a public data set is published.
 type layout struct {
 	name, dataset, like string
+	fetched             string   // its name in `plasticity data fetch`; empty: it is published on the hub
 	labels              []string // by their number in tables
 	text                []string // columns, joined by a blank
 	label               string   // column
@@ -54,7 +55,19 @@ func layouts() []layout {
 			},
 			text: []string{"title", "content"}, label: "label", cells: []string{"label", "title", "content"}, first: 1, test: test,
 		},
+		{
+			name: "reviews", dataset: "reviews of food (modeldata's small_fine_foods)", fetched: "reviews", like: "train.jsonl and test.jsonl",
+			labels: []string{"other", "great"}, text: []string{"text"}, label: "label", cells: []string{"text", "label"}, test: test,
+		},
 	}
+}
+
+// wanted says what the folder of the data must have.
+func (l layout) wanted() string {
+	if l.fetched != "" {
+		return fmt.Sprintf("what `plasticity data fetch %s` prints (%s)", l.fetched, l.like)
+	}
+	return fmt.Sprintf("the data set %s from the hub (%s)", l.dataset, l.like)
 }
 
 // trainFile is the name of a file to learn from.
@@ -77,7 +90,7 @@ func (l layout) load(ctx context.Context, o Options) (*Set, error) {
 		}
 	}
 	if rest.seen == 0 || test.seen == 0 {
-		return nil, record.Fail(record.BadData, "folder %s: %d texts to learn from and %d to test on: get all files of the data set %s from the hub into it (%s)", o.From, rest.seen, test.seen, l.dataset, l.like)
+		return nil, record.Fail(record.BadData, "folder %s: %d texts to learn from and %d to test on: it must have all files of %s", o.From, rest.seen, test.seen, l.wanted())
 	}
 	s := &Set{Task: l.name, Data: l.dataset, Labels: l.labels, Test: test.shuffled()}
 	s.Train, s.Val = split(rest.shuffled(), o.Train, o.Val)
@@ -167,9 +180,9 @@ func (l layout) emit(place, text string, n int, ok bool, value any, emit func(Te
 // wrong is the error for a value that is not what its column has.
 func (l layout) wrong(place, column, want string, value any) error {
 	if value == nil {
-		return record.Fail(record.BadData, "%s: column %q is missing, want %s: give the files of the data set %s as they are published (%s)", place, column, want, l.dataset, l.like)
+		return record.Fail(record.BadData, "%s: column %q is missing, want %s: give %s, unchanged", place, column, want, l.wanted())
 	}
-	return record.Fail(record.BadData, "%s: column %q is %.60q, want %s: give the files of the data set %s as they are published (%s)", place, column, fmt.Sprint(value), want, l.dataset, l.like)
+	return record.Fail(record.BadData, "%s: column %q is %.60q, want %s: give %s, unchanged", place, column, fmt.Sprint(value), want, l.wanted())
 }
 
 // number is a whole number of a table.

@@ -45,6 +45,7 @@ const (
 	Decade    = "sotu-decade"
 	Party     = "sotu-party"
 	Kind      = "kind"
+	Genre     = "brown-genre"
 	Synthetic = "synthetic-sentiment"
 )
 
@@ -54,7 +55,7 @@ func Tasks() []string {
 	for _, l := range layouts() {
 		names = append(names, l.name)
 	}
-	return append(names, Decade, Party, Kind, Synthetic)
+	return append(names, Decade, Party, Kind, Genre, Synthetic)
 }
 
 // streams of the draws of one seed.
@@ -78,7 +79,7 @@ func Load(ctx context.Context, o Options) (*Set, error) {
 			return nil, record.Fail(record.Usage, "task %s is made by a seed alone: leave the folder of data away", o.Task)
 		}
 		s, err = templates(o)
-	case Decade, Party, Kind:
+	case Decade, Party, Kind, Genre:
 		if err = folder(o.From, passagesWanted(o.Task)); err == nil {
 			s, err = passages(ctx, o)
 		}
@@ -88,7 +89,7 @@ func Load(ctx context.Context, o Options) (*Set, error) {
 			return nil, record.Fail(record.Usage, "task %.40q is not known: there are %s", o.Task, strings.Join(Tasks(), ", "))
 		}
 		l := layouts()[i]
-		if err = folder(o.From, fmt.Sprintf("the data set %s from the hub (%s)", l.dataset, l.like)); err == nil {
+		if err = folder(o.From, l.wanted()); err == nil {
 			s, err = l.load(ctx, o)
 		}
 	}

@@ -21,13 +21,15 @@ shuffled labels. A text's state is that of its last token or the mean over its t
 
 The tasks: sst2, imdb (sentiment), agnews, dbpedia (topic) from public files in the folder --data; ` + label.Decade + ` and ` + label.Party + `,
 the decade or the party (Democratic or Republican) of passages of State of the Union addresses, from the folder that
-"plasticity data fetch sotu" prints; ` + label.Kind + `, addresses or Go source, from the parent folder of both data sets; and
-` + label.Synthetic + `, which needs no data: made-up sentences, good or bad, some by a negation.
+"plasticity data fetch sotu" prints; ` + label.Genre + `, the genre of passages of the Brown corpus, from "plasticity data fetch brown";
+reviews, whether a review of food is great, from "plasticity data fetch reviews", in its own split (sentiment); ` + label.Kind + `, addresses or
+Go source, from the parent folder of both data sets; and ` + label.Synthetic + `, which needs no data: made-up sentences, good or bad, some by a negation.
 
 OUT/probes.json and OUT/probes.csv have accuracies with intervals of 95 % per layer, the best layer (chosen on the texts to choose by) and the mean
 over layers. Intervals are over documents, of which passages are cut out. Another result is not replaced. With --json the result is one line {"out","unchanged","results"}.`,
 		Example: `  plasticity analyze probes --model runs/mine --task ` + label.Synthetic + `
   plasticity analyze probes --model runs/mine --task ` + label.Decade + ` --data "$(plasticity data fetch sotu)" --pool mean
+  plasticity analyze probes --model runs/mine --task reviews --data "$(plasticity data fetch reviews)" --pool mean
   plasticity analyze probes --model hf-folder --task agnews --data ag_news --layers embedding,0,5 --out analyses/agnews --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {

