@@ -228,6 +228,40 @@ TGO_INLINE void block(const Word* a, const Word* b, Strides s, int tiles, float*
 // Rows of tiles that go through all panels before the next ones do: their A stays in the L2 cache.
 constexpr int kRowTilesAtOnce = 4;
 
+// product over more tiles than stay in the L2 cache until the next panel comes: part by part, while
+// the sums of some panels wait in memory.
+constexpr int kPartTiles = 64, kDeepTiles = 128;
+template <class T, class At>
+void product_deep(int row_tiles, int panels, int tiles, const Word* a, const Word* b,
+                  const At& at) {
+  constexpr int kPanelsAtOnce = 8;
+  alignas(64) float c[kPanelsAtOnce][kRowTilesAtOnce][kSquare];
+  const std::size_t row = static_cast<std::size_t>(tiles) * kTileWords;
+  for (int m0 = 0; m0 < row_tiles; m0 += kRowTilesAtOnce) {
+    const int rows = at_most(kRowTilesAtOnce, row_tiles - m0);
+    for (int p0 = 0; p0 < panels; p0 += kPanelsAtOnce) {
+      const int columns = at_most(kPanelsAtOnce, panels - p0);
+      for (int t = 0; t < tiles; t += kPartTiles) {
+        const std::size_t from = static_cast<std::size_t>(t) * kTileWords;
+        for (int p = 0; p < columns; p++) {
+          for (int m = 0; m < rows; m++) {
+            block<T>(a + (m0 + m) * row + from, b + (p0 + p) * row + from, Strides{},
+                     at_most(kPartTiles, tiles - t), c[p][m], t > 0);
+          }
+        }
+      }
+      for (int p = 0; p < columns; p++) {
+        for (int m = 0; m < rows; m++) {
+          const auto done = at(m0 + m, p0 + p);
+          for (int r = 0; r < kBlock; r++) {
+            done.put(r, c[p][m] + r * kBlock);
+          }
+        }
+      }
+    }
+  }
+}
+
 // C[m, n] for all rows and panels: A is `row_tiles` · 32 × K tiled, B has `panels` panels of K.
 // at(m, p) gives what is to happen with the block of rows m·32 … and columns p·32 …: an object
 // whose put(i, c) receives the 32 sums of row i, and whose soon(i) is called earlier, to ask for
@@ -235,6 +269,10 @@ constexpr int kRowTilesAtOnce = 4;
 // computes the next.
 template <class T, class At>
 void product(int row_tiles, int panels, int tiles, const Word* a, const Word* b, const At& at) {
+  if (tiles > kDeepTiles) {
+    product_deep<T>(row_tiles, panels, tiles, a, b, at);
+    return;
+  }
   alignas(64) float c[2][kSquare];
   const std::size_t a_row = static_cast<std::size_t>(tiles) * kTileWords;
   [[maybe_unused]] int last_m = -1, last_p = 0, current = 0;

@@ -335,6 +335,8 @@ void product_cases(const Probe& p, Report& r) {
   product_case(p, r, 5, 3, 96);
   product_case(p, r, 9, 2, 160);
   product_case(p, r, 2, 3, 1056);  // more tiles than rows of a block
+  product_case(p, r, 5, 1, 4160);  // so deep that it goes part by part
+  product_case(p, r, 1, 9, 4160);
   for (const bool turned : {false, true}) {
     weight_case(p, r, 1, 1, 1, turned, false);
     weight_case(p, r, 3, 5, 2, turned, false);
