@@ -36,10 +36,10 @@ func (m Model) MatmulParameters() int64 {
 	return int64(m.Layers)*layer + width*int64(m.Vocab)
 }
 
-// FLOPsPerToken counts the operations of one training token, forward and backward, at the full context: 6·N of the
+// FLOPsPerToken counts the operations of one training token, forward and backward, in sequences of s = length tokens: 6·N of the
 // matrices and 12·L·d·s of the attention products, which causal counts by half since half of them is masked.
-func (m Model) FLOPsPerToken() (full, causal float64) {
+func (m Model) FLOPsPerToken(length int) (full, causal float64) {
 	matmul := 6 * float64(m.MatmulParameters())
-	attention := 12 * float64(m.Layers) * float64(m.HeadSize()*m.Heads) * float64(m.Context)
+	attention := 12 * float64(m.Layers) * float64(m.HeadSize()*m.Heads) * float64(length)
 	return matmul + attention, matmul + attention/2
 }

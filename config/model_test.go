@@ -31,7 +31,7 @@ func TestPresets_Golden(t *testing.T) {
 	var out strings.Builder
 	for _, p := range Presets() {
 		m := p.Model
-		full, causal := m.FLOPsPerToken()
+		full, causal := m.FLOPsPerToken(m.Context)
 		fmt.Fprintf(&out, "%s: L%d d%d h%d/%d of %d ffn%d V%d T%d theta %g eps %g: %d parameters, %d in matrices, %.0f FLOPs a token, %.0f causal\n",
 			p.Name, m.Layers, m.Width, m.Heads, m.KVHeads, m.HeadSize(), m.FFN, m.Vocab, m.Context, m.RopeTheta, m.NormEps,
 			m.Parameters(), m.MatmulParameters(), full, causal)
@@ -60,9 +60,10 @@ func TestModel_ParametersByHand(t *testing.T) {
 	if got := m.MatmulParameters(); got != 64+64+64+72+40 {
 		t.Errorf("matrices: %d", got)
 	}
-	full, causal := m.FLOPsPerToken()
-	if full != 6*304+12*8*10 || causal != 6*304+6*8*10 {
-		t.Errorf("FLOPs %v, causal %v", full, causal)
+	for _, length := range []int{10, 3} {
+		if full, causal := m.FLOPsPerToken(length); full != float64(6*304+12*8*length) || causal != float64(6*304+6*8*length) {
+			t.Errorf("FLOPs at %d tokens: %v, causal %v", length, full, causal)
+		}
 	}
 	m.TieEmbeddings = true
 	if got := m.Parameters(); got != 64+64+64+72+40+24 {

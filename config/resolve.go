@@ -11,7 +11,7 @@ import (
 // DataFacts is what a configuration needs to know of its data.
 type DataFacts struct {
 	Vocab           int    // of the tokenizer
-	TrainTokens     int64  // 0: not known
+	TrainTokens     int64  // that the loss is over, of one pass; 0: not known
 	Examples        int64  // of a task to fine-tune on; 0: prepared text
 	Longest         int    // tokens that the longest example of the task reads; 0: prepared text
 	ValTokens       int64  // 0: not known or no validation
@@ -27,9 +27,9 @@ type DataFacts struct {
 type Resolved struct {
 	Run
 	Steps         int64
-	Window        int // tokens of the longest sequence that a step can have: the context, or a task's longest example
-	TokensPerStep int64
-	TokensTotal   int64   // Steps · TokensPerStep
+	Window        int     // tokens of the longest sequence that a step can have: the context, or a task's longest example
+	TokensPerStep int64   // that the loss is over: all of prepared text, of a task those of its responses, on average
+	TokensTotal   int64   // of all steps
 	WeightDecay   float64 // λ
 	Tau           float64 // 1/(lr·λ·Steps), as a fraction of training; +Inf without decay
 }
@@ -54,7 +54,7 @@ func (r Run) Resolve(d DataFacts) (Resolved, error) {
 	if r.Batch.MicroSequences == 0 {
 		r.Batch.MicroSequences = r.Batch.Sequences
 	}
-	out := Resolved{Run: r, Window: r.Model.Context, TokensPerStep: int64(r.Batch.Sequences) * int64(r.Model.Context)}
+	out := Resolved{Run: r, Window: r.Model.Context}
 	if d.Longest > 0 {
 		out.Window = min(out.Window, d.Longest)
 	}
@@ -83,7 +83,7 @@ func (r *Run) resolveVocab(d DataFacts, problems *problemList) {
 }
 
 func (r *Resolved) resolveSteps(d DataFacts, problems *problemList) {
-	b, perStep := r.Budget, float64(r.TokensPerStep)
+	b, perStep := r.Budget, r.tokensPerStep(d)
 	set := 0
 	for _, there := range []bool{b.Tokens > 0, b.TPP > 0, b.Steps > 0, b.Epochs > 0} {
 		if there {
@@ -114,8 +114,24 @@ func (r *Resolved) resolveSteps(d DataFacts, problems *problemList) {
 		return
 	}
 	r.Steps = int64(steps)
-	r.TokensTotal = r.Steps * r.TokensPerStep
+	r.TokensPerStep, r.TokensTotal = int64(math.Round(perStep)), int64(math.Round(steps*perStep))
 	r.Budget = Budget{Steps: r.Steps}
+}
+
+// tokensPerStep is over how many tokens the loss of a step is, on average. Where the examples of a task are not known it is
+// over all that they have room for.
+func (r *Resolved) tokensPerStep(d DataFacts) float64 {
+	if d.Examples > 0 && d.TrainTokens > 0 {
+		return float64(d.TrainTokens) / r.stepsPerEpoch(d)
+	}
+	return float64(r.Batch.Sequences) * float64(r.Window)
+}
+
+// FLOPs counts the operations of all steps, as if every sequence were as long as the longest.
+func (r Resolved) FLOPs() (full, causal float64) {
+	full, causal = r.Model.FLOPsPerToken(r.Window)
+	read := float64(r.Steps) * float64(r.Batch.Sequences) * float64(r.Window)
+	return full * read, causal * read
 }
 
 // stepsPerEpoch is how many steps read the training data once: whole ones for the examples of a task, of which the last may

@@ -61,8 +61,29 @@ func TestResolve_Steps(t *testing.T) {
 func TestResolve_Window(t *testing.T) {
 	for longest, want := range map[int]int{0: 128, 1: 1, 90: 90, 128: 128, 500: 128} {
 		got, err := load(t, "model.preset=llama2-s", "budget.steps=1").Resolve(DataFacts{Vocab: 512, Examples: 3, Longest: longest})
-		if err != nil || got.Window != want || got.TokensPerStep != 16*128 {
+		if err != nil || got.Window != want || got.TokensPerStep != int64(16*want) {
 			t.Errorf("longest %d: a window of %d, %d tokens a step, %v", longest, got.Window, got.TokensPerStep, err)
+		}
+	}
+}
+
+// The tokens of a task are those that the loss is over, a pass having them all whatever the padding; operations are counted for
+// every place of a sequence.
+func TestResolve_TokensOfATask(t *testing.T) {
+	// Three steps of sixteen examples, the last of one.
+	task := DataFacts{Vocab: 512, TrainTokens: 1000, Examples: 33, Longest: 90}
+	for set, want := range map[string][2]int64{ // steps, tokens
+		"budget.epochs=1": {3, 1000}, "budget.epochs=4": {12, 4000}, "budget.steps=1": {1, 333}, "budget.steps=200": {200, 66667},
+		"budget.tokens=4000": {12, 4000}, "budget.tpp=0.01": {5, 1667}, // of 166,208 parameters
+	} {
+		got, err := load(t, "model.preset=llama2-s", set).Resolve(task)
+		if err != nil || got.Steps != want[0] || got.TokensTotal != want[1] || got.TokensPerStep != 333 {
+			t.Errorf("%s: %d steps of %d, %d tokens, %v; want %v", set, got.Steps, got.TokensPerStep, got.TokensTotal, err, want)
+		}
+		full, causal := got.FLOPs()
+		perToken, perTokenCausal := got.Model.FLOPsPerToken(90)
+		if places := float64(want[0] * 16 * 90); full != perToken*places || causal != perTokenCausal*places {
+			t.Errorf("%s: %v operations, %v causal, want %v and %v", set, full, causal, perToken*places, perTokenCausal*places)
 		}
 	}
 }

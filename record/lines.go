@@ -19,7 +19,7 @@ const maxProblems = 100
 // Metric is one line of metrics.jsonl: a logged step. Losses are means in nats a token; rates are those of the step.
 type Metric struct {
 	Step            int64 `json:"step"`   // optimizer steps done
-	Tokens          int64 `json:"tokens"` // trained on so far
+	Tokens          int64 `json:"tokens"` // that the loss was over so far: of prepared text all, of a task those of its responses
 	Loss            Float `json:"loss"`
 	LearningRate    Float `json:"learning_rate"`
 	WeightDecay     Float `json:"weight_decay"`

@@ -60,7 +60,7 @@ type Info struct {
 
 	Model         string `json:"model"`      // preset or family, for people
 	Parameters    int64  `json:"parameters"` // of the model
-	Tokens        int64  `json:"tokens"`     // planned
+	Tokens        int64  `json:"tokens"`     // planned, as Metric counts them; of a task about
 	Steps         int64  `json:"steps"`      // planned
 	TokensPerStep int64  `json:"tokens_per_step"`
 

@@ -30,7 +30,7 @@ type Cost struct {
 	Finetunings int `json:"finetunings"`
 	Evaluations int `json:"evaluations"`
 	Analyses    int `json:"analyses"` // their operations are few beside the others' and not counted
-	// Tokens to train on, those of fine-tunings as if every example were as long as the longest; Answers are tokens to generate.
+	// Tokens that the loss is over, those of a task that is not there as if it were over the whole context; Answers are tokens to generate.
 	PretrainTokens int64        `json:"pretrain_tokens"`
 	FinetuneTokens int64        `json:"finetune_tokens"`
 	AnswerTokens   int64        `json:"answer_tokens"`

@@ -54,9 +54,10 @@ type Cell struct {
 	Parameters int64 `json:"parameters"`
 	// Steps of training, or problems to answer; 1 of an analysis.
 	Steps int64 `json:"steps"`
-	// Tokens is the whole budget, Steps times the tokens of a step; of an evaluation about what it generates.
+	// Tokens that the loss of all steps is over; of an evaluation about what it generates.
 	Tokens int64 `json:"tokens"`
-	// FLOPs of the whole run with full attention, Tokens · (6·N + 12·L·d·s); of an evaluation what takes as long, about.
+	// FLOPs of the whole run with full attention, 6·N + 12·L·d·s for a token that is read, as if all examples of a task were as long as the
+	// longest; of an evaluation what takes as long, about.
 	FLOPs record.Float `json:"flops"`
 	// WeightDecay is the peak decay and Tau its AdamW time-scale in units of
 	// the run, B/(lr·λ·D); Tau is infinite for no decay.
@@ -190,8 +191,8 @@ func (c *Cell) settle(p *Plan, resolved config.Resolved, id string) {
 	c.ConfigFile = filepath.Join(p.claimDir(id), record.ConfigFile)
 	c.Parameters = resolved.Model.Parameters()
 	c.Steps, c.Tokens = resolved.Steps, resolved.TokensTotal
-	full, _ := resolved.Model.FLOPsPerToken()
-	c.FLOPs = record.Float(full * float64(resolved.TokensTotal))
+	full, _ := resolved.FLOPs()
+	c.FLOPs = record.Float(full)
 	c.WeightDecay, c.Tau = record.Float(resolved.WeightDecay), record.Float(resolved.Tau)
 }
 

@@ -69,7 +69,7 @@ func TestNew_LaysOutTheGridInOrder(t *testing.T) {
 			t.Errorf("two cells with id %s", c.ID)
 		}
 		seen[c.ID] = true
-		if full, _ := c.Run.Model.FLOPsPerToken(); c.Parameters == 0 || c.FLOPs <= record.Float(6*c.Tokens) || full <= 0 {
+		if full, _ := c.Run.Model.FLOPsPerToken(128); c.Parameters == 0 || c.FLOPs <= record.Float(6*c.Tokens) || full <= 0 {
 			t.Errorf("cell %d: %d parameters, %v FLOPs", i, c.Parameters, c.FLOPs)
 		}
 	}

@@ -118,7 +118,7 @@ func (t *training) meta() record.CheckpointMeta {
 	return record.CheckpointMeta{
 		RunID: t.id, ConfigDigest: t.digest, DataDigest: t.facts.TrainDigest, TokenizerDigest: t.facts.TokenizerDigest,
 		Program: t.options.Program.Version, Shim: i.Shim, Libtorch: i.Libtorch, CPU: i.CPU, Step: t.stepper.Name(),
-		Tokens: t.step * t.config.TokensPerStep, Bytes: checkpointBytes(t.stepper.Registry().NumParams()), Lock: t.lock,
+		Tokens: t.tokens, Bytes: checkpointBytes(t.stepper.Registry().NumParams()), Lock: t.lock,
 	}
 }
 
@@ -143,7 +143,7 @@ func (t *training) write(d *record.CheckpointDir) error {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(state{
-			Step: t.step, Updates: t.stepper.Updates(), Tokens: t.step * t.config.TokensPerStep, RunID: t.id, Chain: t.chain,
+			Step: t.step, Updates: t.stepper.Updates(), Tokens: t.tokens, RunID: t.id, Chain: t.chain,
 			Threads: Threads(t.config.Run), CPU: t.native.CPU, ISA: t.stepper.ISA(), Libtorch: t.native.Libtorch,
 			MicroSequences: fmt.Sprint(t.config.Batch.MicroSequences), Deterministic: fmt.Sprint(t.config.Deterministic),
 		})

@@ -26,6 +26,7 @@ type console struct {
 	tty     bool
 	config  config.Resolved
 	from    int64 // steps done before this process
+	read    int64 // tokens that the loss was over in them
 	started time.Time
 	shown   time.Time
 	val     float64
@@ -53,12 +54,12 @@ func columnsOf(out io.Writer) int {
 	return columns
 }
 
-// start says what is about to be trained, and from which step on.
-func (c *console) start(dir string, from int64, how string) {
+// start says what is about to be trained, and after which steps and tokens.
+func (c *console) start(dir string, from, read int64, how string) {
 	if c == nil {
 		return
 	}
-	c.started, c.from = time.Now(), from
+	c.started, c.from, c.read = time.Now(), from, read
 	m := c.config.Model
 	c.message("%s: %s parameters, %s tokens in %d steps, %s, %s, in %s", modelName(m),
 		count(m.Parameters()), count(c.config.TokensTotal), c.config.Steps, decayText(c.config), how, dir)
@@ -136,15 +137,15 @@ func (c *console) step(e StepEvent) error {
 
 // line is progress in one line: how far, the losses, the rate, what is left.
 func (c *console) line(e StepEvent, now time.Time) string {
-	done := float64(e.Step-c.from) / now.Sub(c.started).Seconds() // steps a second
-	left := durationText(float64(c.config.Steps-e.Step) / done)
+	seconds := now.Sub(c.started).Seconds()
+	left := durationText(float64(c.config.Steps-e.Step) / float64(e.Step-c.from) * seconds)
 	val := ""
 	if !math.IsNaN(c.val) {
 		val = fmt.Sprintf("  val %.4f", c.val)
 	}
 	return fmt.Sprintf("step %d/%d %3.0f%%  loss %.4f%s  |g| %.2f  lr %.2e  %s tok/s  left %s", e.Step, c.config.Steps,
 		100*float64(e.Step)/float64(c.config.Steps), e.Loss, val, e.GradNorm, e.LearningRate,
-		count(int64(done*float64(c.config.TokensPerStep))), left)
+		count(int64(float64(e.Tokens-c.read)/seconds)), left)
 }
 
 // done sums a finished run up.

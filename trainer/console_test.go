@@ -11,11 +11,11 @@ import (
 
 func TestConsole_Terminal(t *testing.T) {
 	var out strings.Builder
-	c := newConsole(&out, true, config.Resolved{Steps: 100, TokensPerStep: 64})
+	c := newConsole(&out, true, config.Resolved{Steps: 100})
 	c.columns = func() int { return 40 }
-	c.start("runs/x", 10, "engine (amx, bf16, 2 threads)")
+	c.start("runs/x", 10, 640, "engine (amx, bf16, 2 threads)")
 	c.started = time.Now().Add(-10 * time.Second)
-	event := StepEvent{Step: 20, Loss: 3.5, GradNorm: 0.25, LearningRate: 1e-3, Evaluation: &Evaluation{Loss: 3.25}}
+	event := StepEvent{Step: 20, Tokens: 7045, Loss: 3.5, GradNorm: 0.25, LearningRate: 1e-3, Evaluation: &Evaluation{Loss: 3.25}}
 	if err := c.step(event); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestConsole_Terminal(t *testing.T) {
 			t.Errorf("a line of %d characters on a terminal of 40: %q", len(line), line)
 		}
 	}
-	for _, want := range []string{"engine (amx, bf16, 2 threads), in runs/x", "going on from step 10", "step 20/100  20%", "val 3.2500", "left 1m20s", "\nwarning: something\n", " tok/s"} {
+	for _, want := range []string{"engine (amx, bf16, 2 threads), in runs/x", "going on from step 10", "step 20/100  20%", "val 3.2500", "left 1m20s", "\nwarning: something\n", "  640 tok/s"} {
 		if !strings.Contains(strings.ReplaceAll(got, "\r", "\n"), want) {
 			t.Errorf("%q lacks %q", got, want)
 		}
@@ -46,8 +46,8 @@ func TestConsole_Terminal(t *testing.T) {
 
 func TestConsole_Plain(t *testing.T) {
 	var out strings.Builder
-	c := newConsole(&out, false, config.Resolved{Steps: 3, TokensPerStep: 64})
-	c.start("runs/x", 0, "reference (f32, 1 thread)")
+	c := newConsole(&out, false, config.Resolved{Steps: 3})
+	c.start("runs/x", 0, 0, "reference (f32, 1 thread)")
 	for n := range 3 {
 		if err := c.step(StepEvent{Step: int64(n + 1), Loss: 1}); err != nil {
 			t.Fatal(err)
@@ -58,7 +58,7 @@ func TestConsole_Plain(t *testing.T) {
 		t.Errorf("got %q, want plain lines for the first and the last step", got)
 	}
 	var silent *console
-	silent.start("", 0, "")
+	silent.start("", 0, 0, "")
 	silent.message("nothing")
 	if err := silent.step(StepEvent{}); err != nil {
 		t.Error(err)

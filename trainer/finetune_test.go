@@ -133,6 +133,55 @@ func TestFinetune_LearnsAndResumes(t *testing.T) {
 	}
 }
 
+// The tokens of a fine-tuning are those that the loss was over, a pass having all of the task's; its operations are those of all that is
+// computed, padding included.
+func TestFinetune_CountsTokens(t *testing.T) {
+	base, exercises := pretrained(t), arithmeticTask(t)
+	sets := finetuning(base, exercises, "metrics.log_every_steps=1")
+	dir := filepath.Join(folder(t), "run")
+	result, err := train(t, dir, sets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := load(t, sets)
+	read := opened(t, &c)
+	r, err := c.Resolve(read.facts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := record.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, _, err := run.Metrics()
+	if err != nil || len(metrics) != 22 {
+		t.Fatalf("%d lines, %v", len(metrics), err)
+	}
+	loader, err := read.load(r, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := int64(0)
+	for _, m := range metrics {
+		b, err := loader.Next(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted := int64(b.Counted())
+		tokens += counted
+		if m.Tokens != tokens || math.Abs(float64(m.TokensPerSecond*m.StepSeconds)/float64(counted)-1) > 1e-9 {
+			t.Errorf("step %d: %d tokens, %v a second for %v s; the loss was over %d and over %d in this step", m.Step, m.Tokens, m.TokensPerSecond, m.StepSeconds, tokens, counted)
+		}
+		_, perToken := r.Model.FLOPsPerToken(b.Time)
+		if got := (&training{config: r}).flops(b); got != perToken*float64(len(b.Inputs)) || int(counted) >= len(b.Inputs) {
+			t.Errorf("step %d: %v operations for %d × %d tokens", m.Step, got, b.Sequences(), b.Time)
+		}
+	}
+	if i := run.Info; tokens != 2*i.TrainTokens || i.Tokens != tokens || result.Tokens != tokens {
+		t.Errorf("%d tokens in two passes over %d; planned %d, ended with %d", tokens, i.TrainTokens, i.Tokens, result.Tokens)
+	}
+}
+
 // What cannot be fine-tuned is refused before anything is written, by name and with what to do.
 func TestFinetune_Refuses(t *testing.T) {
 	base, exercises := pretrained(t), arithmeticTask(t)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"plasticity/data"
 	"plasticity/eval"
 	"plasticity/record"
 )
@@ -53,11 +54,15 @@ func (t *training) advance(ctx context.Context) error {
 		return t.failedStep(batch, result, err)
 	}
 	t.step++
+	counted := int64(batch.Counted())
+	t.tokens += counted
 	t.chain = t.chain.after(batch, result)
+	seconds := time.Since(start).Seconds()
 	e := StepEvent{
-		Step: t.step, Tokens: t.step * t.config.TokensPerStep, Loss: result.Loss, GradNorm: result.GradNorm,
+		Step: t.step, Tokens: t.tokens, Loss: result.Loss, GradNorm: result.GradNorm,
 		LearningRate: update.LR, WeightDecay: update.DecayFactor * t.config.WeightDecay, ParamNorm: math.NaN(),
-		Seconds: time.Since(start).Seconds(), Logged: t.step == 1 || t.due(t.config.Metrics.LogEverySteps) || t.due(t.config.Eval.EverySteps),
+		Seconds: seconds, TokensPerSecond: float64(counted) / seconds, FLOPs: t.flops(batch),
+		Logged: t.step == 1 || t.due(t.config.Metrics.LogEverySteps) || t.due(t.config.Eval.EverySteps),
 	}
 	var stopped error
 	if t.due(t.config.Eval.EverySteps) {
@@ -73,6 +78,16 @@ func (t *training) advance(ctx context.Context) error {
 		return t.save()
 	}
 	return nil
+}
+
+// flops counts the operations of a step as it is computed, padding included.
+func (t *training) flops(b data.Batch) float64 {
+	shape := graphShape{b.Sequences(), b.Time}
+	if g, ok := t.stepper.(*graph); ok {
+		shape = g.shape
+	}
+	_, causal := t.config.Model.FLOPsPerToken(shape.time)
+	return causal * float64(shape.sequences) * float64(shape.time)
 }
 
 // due reports whether something that happens every n steps, and at the last one, happens now.

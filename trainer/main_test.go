@@ -215,7 +215,7 @@ func outcomeOf(t testing.TB, dir string) outcome {
 		t.Fatalf("metrics: %v, %v", problems, err)
 	}
 	for _, m := range metrics {
-		out.Metrics += fmt.Sprintf("%d %v %v %v", m.Step, m.Loss, m.GradNorm, m.ParamNorm)
+		out.Metrics += fmt.Sprintf("%d %d %v %v %v", m.Step, m.Tokens, m.Loss, m.GradNorm, m.ParamNorm)
 		if m.ValLoss != nil {
 			out.Metrics += fmt.Sprintf(" val %v %v", *m.ValLoss, *m.ValBitsPerByte)
 		}

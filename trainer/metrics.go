@@ -26,14 +26,15 @@ type metrics struct {
 	steps, tokens, checkpoints                          prometheus.Counter
 	duration                                            prometheus.Histogram
 
-	flopsPerToken float64 // causal count
-	product       float64 // FLOP/s of a matrix product in the run's precision
-	perStep       float64 // tokens
-	seen          int64   // steps counted so far
+	product float64  // FLOP/s of a matrix product in the run's precision
+	seen    standing // counted so far
 }
 
+// standing is how far a run has come.
+type standing struct{ steps, tokens int64 }
+
 // newMetrics makes and registers the series, and times a matrix product.
-func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved, from int64) (*metrics, error) {
+func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved, from standing) (*metrics, error) {
 	made := maker{registry}
 	m := &metrics{
 		loss:        made.gauge("loss_nats", "Training loss of the last step, in nats per token."),
@@ -42,22 +43,21 @@ func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved,
 		decay:       made.gauge("weight_decay", "Weight decay of the last step."),
 		gradNorm:    made.gauge("gradient_norm", "Norm of the gradient of the last step, before clipping."),
 		paramNorm:   made.gauge("parameter_norm", "Norm of all parameters, on logged steps."),
-		rate:        made.gauge("tokens_per_second", "Tokens trained per second in the last step."),
-		flops:       made.gauge("flops_per_second", "Floating-point operations per second of the last step, causal count."),
+		rate:        made.gauge("tokens_per_second", "Tokens that the loss was over per second of the last step."),
+		flops:       made.gauge("flops_per_second", "Floating-point operations per second of the last step, causal count, padding included."),
 		utilisation: made.gauge("flop_utilisation_ratio", "Rate of the last step as a part of this CPU's rate of a large matrix product; NaN on a GPU."),
 		lastStep:    made.gauge("last_step_timestamp_seconds", "Unix time of the last step."),
 		lastSave:    made.gauge("last_checkpoint_timestamp_seconds", "Unix time of the last checkpoint that was stored; 0 before the first."),
 		saveSeconds: made.gauge("checkpoint_save_seconds", "Time that the last checkpoint took to store."),
 		steps:       made.counter("steps_total", "Optimizer steps done, those of earlier processes of the run included."),
-		tokens:      made.counter("tokens_total", "Tokens trained on, those of earlier processes of the run included."),
+		tokens:      made.counter("tokens_total", "Tokens that the loss was over, of a task those of its responses; those of earlier processes of the run included."),
 		checkpoints: made.counter("checkpoints_total", "Checkpoints stored by this process."),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "plasticity", Name: "step_duration_seconds", Help: "Wall time of a step, without evaluation and saving.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 18),
 		}),
-		perStep: float64(c.TokensPerStep), seen: from,
+		seen: from,
 	}
-	_, m.flopsPerToken = c.Model.FLOPsPerToken()
 	m.product = math.NaN() // of a GPU: what its products reach is not timed
 	if i.Device == "cpu" {
 		product, err := torch.ProductGFLOPS(precision(c.Run), rateSize, rateRepeats)
@@ -69,8 +69,8 @@ func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved,
 	for _, g := range []prometheus.Gauge{m.loss, m.valLoss, m.gradNorm, m.paramNorm} {
 		g.Set(math.NaN())
 	}
-	m.steps.Add(float64(from))
-	m.tokens.Add(float64(from) * m.perStep)
+	m.steps.Add(float64(from.steps))
+	m.tokens.Add(float64(from.tokens))
 	made.gauge("planned_steps", "Optimizer steps of the whole run.").Set(float64(c.Steps))
 	registry.MustRegister(m.duration, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -136,15 +136,14 @@ func (m *metrics) step(e StepEvent) {
 	if v := e.Evaluation; v != nil {
 		m.valLoss.Set(v.Loss)
 	}
-	rate := m.perStep / e.Seconds
-	m.rate.Set(rate)
-	m.flops.Set(rate * m.flopsPerToken)
-	m.utilisation.Set(rate * m.flopsPerToken / m.product)
-	if done := e.Step - m.seen; done > 0 { // not for a step that is shown again with its evaluation
-		m.steps.Add(float64(done))
-		m.tokens.Add(float64(done) * m.perStep)
+	m.rate.Set(e.TokensPerSecond)
+	m.flops.Set(e.FLOPs / e.Seconds)
+	m.utilisation.Set(e.FLOPs / e.Seconds / m.product)
+	if e.Step > m.seen.steps { // not for a step that is shown again with its evaluation
+		m.steps.Add(float64(e.Step - m.seen.steps))
+		m.tokens.Add(float64(e.Tokens - m.seen.tokens))
 		m.duration.Observe(e.Seconds)
-		m.seen = e.Step
+		m.seen = standing{e.Step, e.Tokens}
 	}
 	m.lastStep.SetToCurrentTime()
 }

@@ -15,7 +15,7 @@ func (t *training) observe() error {
 	t.journal = &journal{lines: lines, warn: t.warn}
 	t.observer = append(t.observer, t.journal)
 	if listen := t.config.Metrics.Listen; listen != "" {
-		if t.server, err = newServer(listen, t.fsys, t.run, t.config, t.step); err != nil {
+		if t.server, err = newServer(listen, t.fsys, t.run, t.config, standing{t.step, t.tokens}); err != nil {
 			// Watching is not worth a run: a taken port costs the metrics only.
 			t.warn("%v: training goes on without live metrics", err)
 		} else {
@@ -23,7 +23,7 @@ func (t *training) observe() error {
 			t.console.message("metrics at http://%s/metrics", t.server.address)
 		}
 	}
-	t.console.start(t.dir, t.step, stepText(t.stepper.Name(), t.stepper.ISA(), t.config.Precision, Threads(t.config.Run)))
+	t.console.start(t.dir, t.step, t.tokens, stepText(t.stepper.Name(), t.stepper.ISA(), t.config.Precision, Threads(t.config.Run)))
 	t.observer = append(t.observer, t.console)
 	return nil
 }
@@ -41,11 +41,10 @@ func (j *journal) step(e StepEvent) error {
 	if !e.Logged {
 		return nil
 	}
-	tokens := float64(e.Tokens) / float64(e.Step)
 	m := record.Metric{
 		Step: e.Step, Tokens: e.Tokens, Loss: record.Float(e.Loss), LearningRate: record.Float(e.LearningRate),
 		WeightDecay: record.Float(e.WeightDecay), GradNorm: record.Float(e.GradNorm), ParamNorm: record.Float(e.ParamNorm),
-		StepSeconds: record.Float(e.Seconds), TokensPerSecond: record.Float(tokens / e.Seconds),
+		StepSeconds: record.Float(e.Seconds), TokensPerSecond: record.Float(e.TokensPerSecond),
 	}
 	if v := e.Evaluation; v != nil {
 		loss, bits := record.Float(v.Loss), record.Float(v.BitsPerByte)

@@ -61,16 +61,18 @@ type Result struct {
 
 // StepEvent is one optimizer step as observers see it.
 type StepEvent struct {
-	Step         int64 // steps done, this one included
-	Tokens       int64 // tokens done
-	Loss         float64
-	LearningRate float64
-	WeightDecay  float64
-	GradNorm     float64
-	ParamNorm    float64 // NaN except on logged steps
-	Seconds      float64 // of this step
-	Logged       bool    // this step is a line of the record
-	Evaluation   *Evaluation
+	Step            int64 // steps done, this one included
+	Tokens          int64 // that the loss was over in them: of prepared text all, of a task those of its responses
+	Loss            float64
+	LearningRate    float64
+	WeightDecay     float64
+	GradNorm        float64
+	ParamNorm       float64 // NaN except on logged steps
+	Seconds         float64 // of this step
+	TokensPerSecond float64 // of this step
+	FLOPs           float64 // of this step, causal count, padding included; NaN: not known
+	Logged          bool    // this step is a line of the record
+	Evaluation      *Evaluation
 }
 
 // Evaluation is a validation loss.

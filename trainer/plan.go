@@ -26,13 +26,13 @@ type Plan struct {
 	Model         string         `json:"model"`
 	Parameters    int64          `json:"parameters"`
 	Steps         int64          `json:"steps"`
-	Tokens        int64          `json:"tokens"`
+	Tokens        int64          `json:"tokens"` // that the loss is over, of a task about
 	TPP           float64        `json:"tokens_per_parameter"`
 	Epochs        record.Float   `json:"epochs"` // passes over the training data; NaN when it is not there
 	WeightDecay   float64        `json:"weight_decay"`
 	Tau           record.Float   `json:"tau"`
-	FLOPsFull     float64        `json:"flops_full"`    // 6·N + 12·L·d·s a token
-	FLOPsCausal   float64        `json:"flops_causal"`  // 6·N + 6·L·d·s a token
+	FLOPsFull     float64        `json:"flops_full"`    // 6·N + 12·L·d·s a token that is read, padding included
+	FLOPsCausal   float64        `json:"flops_causal"`  // 6·N + 6·L·d·s of them
 	Step          string         `json:"step"`          // reference | engine | graph
 	ISA           string         `json:"isa,omitempty"` // of the engine's kernels
 	Memory        Memory         `json:"memory"`
@@ -113,14 +113,10 @@ func MakePlan(c config.Run, out string) (Plan, error) {
 		WeightDecay: r.WeightDecay, Tau: record.Float(r.Tau), Precision: c.Precision, Threads: Threads(c), Device: "cpu", Step: chosen.name(), ISA: chosen.isa,
 		Disk: checkpointBytes(r.Model.Parameters()) * int64(r.Checkpoint.Keep+1), Data: facts.Source,
 	}
-	if facts.Examples > 0 { // whose tokens are padded
-		p.Epochs = record.Float(float64(r.Steps) / math.Ceil(float64(facts.Examples)/float64(r.Batch.Sequences)))
-	}
 	if !there {
 		p.ID, p.Epochs = "unknown", record.Float(math.NaN())
 	}
-	full, causal := r.Model.FLOPsPerToken()
-	p.FLOPsFull, p.FLOPsCausal = full*float64(p.Tokens), causal*float64(p.Tokens)
+	p.FLOPsFull, p.FLOPsCausal = r.FLOPs()
 	if p.Memory, err = chosen.memory(r); err != nil {
 		return Plan{}, err
 	}
@@ -182,8 +178,7 @@ func (p *Plan) estimate(r config.Resolved) error {
 		return err
 	}
 	p.ProductGFLOPS = rate
-	share := float64(r.Window) / float64(r.Model.Context) // of the context, in which FLOPs are counted
-	p.Estimate, p.StepSeconds = "product", share*p.FLOPsFull/float64(p.Steps)/(rate*1e9*efficiency)
+	p.Estimate, p.StepSeconds = "product", p.FLOPsFull/float64(p.Steps)/(rate*1e9*efficiency)
 	if p.Memory.State+p.Memory.Activations < measurable && p.StepSeconds < 1 {
 		r.Init = "" // any weights take the same time
 		if p.StepSeconds, err = timeStep(r); err != nil {

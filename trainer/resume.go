@@ -131,6 +131,7 @@ func (t *training) restore(ctx context.Context) error {
 		return err
 	}
 	t.step, t.began, t.saved, t.chain = s.Step, s.Step, s.Step, s.Chain
+	t.tokens = t.source.read(t.config, t.step)
 	t.stepper.SetUpdates(s.Updates)
 	t.event(record.EventResume, fmt.Sprintf("from step %d", c.Step))
 	for _, d := range []struct{ what, was, is string }{
@@ -224,11 +225,13 @@ func (t *training) reread() error {
 		return err
 	}
 	if t.finished && len(metrics) > 0 {
-		t.step = metrics[len(metrics)-1].Step
-		t.began = t.step
+		last := metrics[len(metrics)-1]
+		t.step, t.began, t.tokens = last.Step, last.Step, last.Tokens
 	}
 	nan := math.NaN()
-	t.last = StepEvent{Step: t.step, Tokens: t.step * t.config.TokensPerStep, Loss: nan, LearningRate: nan, WeightDecay: nan, GradNorm: nan, Seconds: nan}
+	t.last = StepEvent{
+		Step: t.step, Tokens: t.tokens, Loss: nan, LearningRate: nan, WeightDecay: nan, GradNorm: nan, Seconds: nan, TokensPerSecond: nan, FLOPs: nan,
+	}
 	for _, m := range metrics {
 		if m.Step != t.step {
 			continue
@@ -236,6 +239,7 @@ func (t *training) reread() error {
 		t.last = StepEvent{
 			Step: m.Step, Tokens: m.Tokens, Loss: float64(m.Loss), LearningRate: float64(m.LearningRate), WeightDecay: float64(m.WeightDecay),
 			GradNorm: float64(m.GradNorm), ParamNorm: float64(m.ParamNorm), Seconds: float64(m.StepSeconds),
+			TokensPerSecond: float64(m.TokensPerSecond), FLOPs: nan,
 		}
 		if m.ValLoss != nil && m.ValBitsPerByte != nil {
 			t.last.Evaluation = &Evaluation{Loss: float64(*m.ValLoss), BitsPerByte: float64(*m.ValBitsPerByte)}

@@ -40,9 +40,9 @@ type server struct {
 	metrics *metrics
 }
 
-// newServer listens, and leaves its address in the run's folder. from is the number of steps that
-// earlier processes made.
-func newServer(listen string, fsys record.FS, r *record.Run, c config.Resolved, from int64) (*server, error) {
+// newServer listens, and leaves its address in the run's folder. from is how far
+// earlier processes came.
+func newServer(listen string, fsys record.FS, r *record.Run, c config.Resolved, from standing) (*server, error) {
 	if host, port, err := net.SplitHostPort(listen); err == nil && host == "" {
 		listen = net.JoinHostPort("127.0.0.1", port) // every interface only for who says so: 0.0.0.0
 	}

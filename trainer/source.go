@@ -26,6 +26,8 @@ type source interface {
 	keepTokenizer(fsys record.FS, r *record.Run, context int) error
 	// load delivers the batches from a step on.
 	load(c config.Resolved, start int64) (batches, error)
+	// read is how many tokens the loss is over in the first steps.
+	read(c config.Resolved, steps int64) int64
 	validation() eval.Text // nil: none
 }
 
@@ -106,6 +108,8 @@ func (t *text) load(c config.Resolved, start int64) (batches, error) {
 	return l, nil
 }
 
+func (t *text) read(c config.Resolved, steps int64) int64 { return steps * c.TokensPerStep }
+
 func (t *text) validation() eval.Text {
 	if t.val == nil {
 		return nil
@@ -150,11 +154,22 @@ func (e *exercises) keepTokenizer(fsys record.FS, r *record.Run, context int) er
 }
 
 func (e *exercises) load(c config.Resolved, start int64) (batches, error) {
-	l, err := e.corpus.Loader(task.LoaderOptions{Sequences: c.Batch.Sequences, Seed: c.Seed, Order: c.Data.Order, Start: start})
+	o := loaderOptions(c)
+	o.Start = start
+	l, err := e.corpus.Loader(o)
 	if err != nil {
 		return nil, err
 	}
 	return l, nil
+}
+
+func (e *exercises) read(c config.Resolved, steps int64) int64 {
+	return e.corpus.Read(loaderOptions(c), steps)
+}
+
+// loaderOptions is the order of the examples, from the first step on.
+func loaderOptions(c config.Resolved) task.LoaderOptions {
+	return task.LoaderOptions{Sequences: c.Batch.Sequences, Seed: c.Seed, Order: c.Data.Order}
 }
 
 func (e *exercises) validation() eval.Text { return e.corpus }

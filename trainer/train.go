@@ -45,6 +45,7 @@ type training struct {
 	finished   bool               // the folder holds the finished run
 
 	step      int64 // optimizer steps done
+	tokens    int64 // that the loss was over in them
 	began     int64 // steps that were done when this process started
 	saved     int64 // step of the last checkpoint, −1: none
 	chain     chain // over all steps so far
@@ -254,7 +255,7 @@ func (t *training) close(err error) (Result, error) {
 		return Result{}, err
 	}
 	result := Result{
-		Dir: t.dir, ID: t.id, Steps: t.step, Tokens: t.step * t.config.TokensPerStep,
+		Dir: t.dir, ID: t.id, Steps: t.step, Tokens: t.tokens,
 		Loss: t.last.Loss, ValLoss: math.NaN(), BitsPerByte: math.NaN(), Seconds: seconds, StepsTrained: t.step - t.began,
 	}
 	if v := t.last.Evaluation; v != nil {

@@ -55,7 +55,7 @@ func benchTraining(r request.Bench, s streams) error {
 	if err != nil {
 		return err
 	}
-	full, causal := b.Config.Model.FLOPsPerToken()
+	full, causal := b.Config.Model.FLOPsPerToken(b.Config.Window)
 	ready := request.BenchReady{
 		Name: c.Name, Step: b.StepName(), Precision: c.Precision, Device: use.Name, Hardware: use.Hardware, CPU: trainer.InstructionSet(info), Threads: trainer.Threads(c),
 		Parameters: b.Config.Model.Parameters(), TokensPerStep: b.Config.TokensPerStep, FLOPsFull: record.Float(full), FLOPsCausal: record.Float(causal),

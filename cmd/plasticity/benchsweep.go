@@ -108,7 +108,7 @@ func (a *app) timePlacements(ctx context.Context, c config.Run, vocab int, flags
 	if err != nil {
 		return err
 	}
-	full, _ := resolved.Model.FLOPsPerToken()
+	full, _ := resolved.Model.FLOPsPerToken(resolved.Window)
 	plan := &sweeps.Plan{Name: c.Name}
 	for i := range placements[0].Members {
 		plan.Cells = append(plan.Cells, sweeps.Cell{

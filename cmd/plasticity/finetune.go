@@ -14,7 +14,8 @@ func newFinetune(a *app) *cobra.Command {
 		Use: "finetune", Short: "Fine-tune a model on a task",
 		Long: `Fine-tune a model on a task made by "plasticity data task": the loss is over the responses alone, each example a row of
 its own. The model keeps its shape and its tokenizer; the configuration says how to train. What is validated is the loss of the test
-set's responses. The run resumes, stops and records as a pretraining run does.
+set's responses. The run resumes, stops and records as a pretraining run does. Its tokens, in the record, in live metrics and as a budget, are those
+that the loss is over: prompts and padding do not count, though they take time.
 
 For the causal rank test, --set init_truncate.query_key=X (0 < X ≤ 1) replaces each W_Q and W_K of the base model, before the first step,
 by its best approximation of the lowest rank whose squared singular values sum to at least X of all; init_truncate.value_output does the

@@ -154,6 +154,36 @@ type LoaderOptions struct {
 	Start     int64  // the first step to deliver
 }
 
+// Read returns how many tokens the loss is over in the first steps that a loader with these options delivers.
+func (c *Corpus) Read(o LoaderOptions, steps int64) int64 {
+	if len(c.train) == 0 || o.Sequences < 1 {
+		return 0 // no loader delivers any
+	}
+	epochs := steps / StepsPerEpoch(len(c.train), o.Sequences)
+	n := epochs * counted(c.train)
+	for step := epochs * StepsPerEpoch(len(c.train), o.Sequences); step < steps; step++ {
+		rows, _ := c.rows(o, step)
+		n += counted(rows)
+	}
+	return n
+}
+
+// rows are the examples of a step, and how often all have been read before.
+func (c *Corpus) rows(o LoaderOptions, step int64) (rows []tokens, epoch int64) {
+	perEpoch := StepsPerEpoch(len(c.train), o.Sequences)
+	epoch = step / perEpoch
+	first := int(step%perEpoch) * o.Sequences
+	order := data.NewPermutation(int64(len(c.train)), o.Seed, epoch)
+	for i := first; i < min(first+o.Sequences, len(c.train)); i++ {
+		at := int64(i)
+		if o.Order == data.Shuffled {
+			at = order.At(at)
+		}
+		rows = append(rows, c.train[at])
+	}
+	return rows, epoch
+}
+
 // StepsPerEpoch returns how many batches of so many examples an epoch has.
 func StepsPerEpoch(examples, sequences int) int64 {
 	return (int64(examples) + int64(sequences) - 1) / int64(sequences)
@@ -184,18 +214,7 @@ func (l *Loader) Next(ctx context.Context) (data.Batch, error) {
 	if err := ctx.Err(); err != nil {
 		return data.Batch{}, err
 	}
-	all := l.corpus.train
-	perEpoch := StepsPerEpoch(len(all), l.o.Sequences)
-	epoch, first := l.step/perEpoch, int(l.step%perEpoch)*l.o.Sequences
-	order := data.NewPermutation(int64(len(all)), l.o.Seed, epoch)
-	rows := make([]tokens, 0, l.o.Sequences)
-	for i := first; i < min(first+l.o.Sequences, len(all)); i++ {
-		at := int64(i)
-		if l.o.Order == data.Shuffled {
-			at = order.At(at)
-		}
-		rows = append(rows, all[at])
-	}
+	rows, epoch := l.corpus.rows(l.o, l.step)
 	b := l.corpus.pad(rows)
 	b.Step, b.Epoch = l.step, epoch
 	l.step++

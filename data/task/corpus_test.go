@@ -81,11 +81,16 @@ func TestCorpus_Loader(t *testing.T) {
 		}
 		var epochs [2][]string
 		var batches []data.Batch
+		read := int64(0) // tokens that the loss was over
 		for step := range 2 * perEpoch {
 			b, err := l.Next(context.Background())
 			if err != nil {
 				t.Fatal(err)
 			}
+			if got := c.Read(LoaderOptions{Sequences: sequences, Seed: 3, Order: order}, step); got != read {
+				t.Errorf("%s: %d tokens before step %d, want %d", order, got, step, read)
+			}
+			read += int64(b.Counted())
 			batches = append(batches, b)
 			if n := b.Sequences(); b.Step != step || b.Epoch != step/perEpoch || b.Time%32 != 0 || n > sequences || (n < sequences) != (step%perEpoch == perEpoch-1) {
 				t.Errorf("%s: step %d, epoch %d, %d × %d tokens", order, b.Step, b.Epoch, n, b.Time)
@@ -97,6 +102,9 @@ func TestCorpus_Loader(t *testing.T) {
 				}
 			}
 			epochs[b.Epoch] = append(epochs[b.Epoch], inputs...)
+		}
+		if train, _ := c.Counted(); read != 2*train {
+			t.Errorf("%s: the loss is over %d tokens in two epochs, want twice %d", order, read, train)
 		}
 		if same := slices.Equal(epochs[0], epochs[1]); same != (order == data.Sequential) {
 			t.Errorf("%s: two epochs have the same order: %v", order, same)
