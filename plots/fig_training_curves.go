@@ -24,9 +24,14 @@ type curveRow struct {
 	raw    bool
 }
 
-// TrainingCurves draws training and validation loss against tokens, one line a run and one colour a weight decay.
+// TrainingCurves draws training and validation loss against tokens, one line a run and one colour a weight decay: of base models, and in a
+// set without any of fine-tuned ones.
 func TrainingCurves(s *Set) Figure {
 	settings, others := ofPretraining(s)
+	tuned := len(s.members) == 0 && len(s.tuned) > 0
+	if tuned {
+		settings = ofFinetuning(s)
+	}
 	drawn := settings[:min(len(settings), maxCurveRows)]
 	runs := 0
 	for _, g := range drawn {
@@ -58,10 +63,26 @@ func TrainingCurves(s *Set) Figure {
 			caption[0] += ", with the logged values behind in light"
 		}
 		caption[0] += ". Right: validation loss. One line a run; vertical axes leave out the first steps."
+		if tuned {
+			caption = append(caption, "Losses and tokens are those of the responses.")
+		}
 		f.Caption = strings.Join(append(caption, provenance(drawn)...), " ")
 	}
 	f.sheet = curveSheet(rows, decays, footer{caption: f.Caption, notes: f.Notes})
 	return f
+}
+
+// ofFinetuning sorts fine-tuned runs into settings, each with its own faults alone: its base model need not be here.
+func ofFinetuning(s *Set) []*setting {
+	members := make([]*member, 0, len(s.tuned))
+	for _, r := range s.tuned {
+		members = append(members, newMember(r.Record))
+	}
+	settings := sortIntoSettings(members)
+	for _, g := range settings {
+		g.title += ", fine-tuned on " + clean(taskName(g.runs[0].Info), 40)
+	}
+	return settings
 }
 
 // compareDecay orders decays, the smallest on top of the drawing, that is last.

@@ -57,6 +57,30 @@ func TestSet_FineTunedRunsLeaveFigure1Alone(t *testing.T) {
 	}
 }
 
+// A set of fine-tuned runs alone, as the page of one has, shows their curves; that their base models are elsewhere is no fault of theirs.
+func TestTrainingCurves_OfFineTunedRunsAlone(t *testing.T) {
+	t.Parallel()
+	bases := small().records(1)
+	tuned := tuning().of(bases)
+	one := TrainingCurves(NewSet(tuned[:1], nil))
+	if rows := one.Points.Rows; len(rows) != 3 || rows[0][0] != tuned[0].Info.ID || len(one.Notes) > 0 {
+		t.Errorf("%d points %v, notes %q", len(rows), rows, one.Notes)
+	}
+	if !strings.Contains(one.Alt, "fine-tuned on arithmetic") || !strings.Contains(one.Caption, "those of the responses") {
+		t.Errorf("%q, %q", one.Alt, one.Caption)
+	}
+	ids := map[string]bool{}
+	for _, row := range TrainingCurves(NewSet(tuned[:3], nil)).Points.Rows {
+		ids[row[0]] = true
+	}
+	if len(ids) != 3 {
+		t.Errorf("curves of %d runs, want 3", len(ids))
+	}
+	if with := TrainingCurves(NewSet(append(bases, tuned...), nil)); strings.Contains(with.Alt+with.Caption, "fine-tuned") || len(with.Points.Rows) == 0 {
+		t.Errorf("beside base models: %q", with.Alt)
+	}
+}
+
 // twoByTwo are base runs at λ = 0.1 and 1 with seeds 1 and 2, each fine-tuned on tasks a and b at two rates, with losses worked by hand.
 func twoByTwo() []Record {
 	m := small()

@@ -109,8 +109,9 @@ func TestPages_ShowTheState(t *testing.T) {
 		"/run/bbbb":                     {"50 of 100", "running", "last words", "step 50 &lt;script&gt;", `src="/run/bbbb/training-curves.svg?`, `href="/grid/g"`},
 		"/run/cccc":                     {"exit code 76: the loss is NaN &lt;script&gt;", "failed"},
 		"/run/aaaa":                     {"judge-1 done"},
-		"/run/eeee":                     {">weight_decay<"},
+		"/run/eeee":                     {">weight_decay<", `src="/run/eeee/training-curves.svg?`, "fine-tuned on judge"},
 		"/run/bbbb/training-curves.svg": {"<svg", "</svg>"},
+		"/run/ffff/training-curves.svg": {"<svg", "</svg>"},
 		"/grid/g/loss-vs-decay.svg":     {"<svg", "</svg>"},
 		"/page.css":                     {".running"}, "/live.js": {"fetch("},
 	} {
