@@ -124,7 +124,7 @@ func exposed(t *testing.T) (metrics, labels map[string]bool) {
 	t.Helper()
 	metrics = map[string]bool{"up": true, "ALERTS": true}
 	labels = map[string]bool{"job": true, "instance": true, "run_id": true, "grid": true, "le": true, "alertstate": true}
-	for _, file := range []string{"monitoring/metrics-run.txt", "monitoring/metrics-sweep.txt"} {
+	for _, file := range []string{"monitoring/metrics-run.txt", "monitoring/metrics-gpu.txt", "monitoring/metrics-sweep.txt"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

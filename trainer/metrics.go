@@ -26,6 +26,7 @@ type metrics struct {
 	steps, tokens, checkpoints                          prometheus.Counter
 	duration                                            prometheus.Histogram
 
+	memory  *memory  // of the GPU; nil: there is none
 	product float64  // FLOP/s of a matrix product in the run's precision
 	seen    standing // counted so far
 }
@@ -33,8 +34,8 @@ type metrics struct {
 // standing is how far a run has come.
 type standing struct{ steps, tokens int64 }
 
-// newMetrics makes and registers the series, and times a matrix product.
-func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved, from standing) (*metrics, error) {
+// newMetrics makes and registers the series, and times a matrix product where there is no GPU.
+func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved, from standing, gpu *graph) (*metrics, error) {
 	made := maker{registry}
 	m := &metrics{
 		loss:        made.gauge("loss_nats", "Training loss of the last step, in nats per token."),
@@ -58,8 +59,10 @@ func newMetrics(registry *prometheus.Registry, i record.Info, c config.Resolved,
 		}),
 		seen: from,
 	}
-	m.product = math.NaN() // of a GPU: what its products reach is not timed
-	if i.Device == "cpu" {
+	if gpu != nil {
+		m.product = math.NaN() // what its products reach is not timed
+		m.memory = made.memory(gpu.deviceName(), func() (torch.CUDAInfo, error) { return torch.DescribeCUDA(gpu.device) })
+	} else {
 		product, err := torch.ProductGFLOPS(precision(c.Run), rateSize, rateRepeats)
 		if err != nil {
 			return nil, err
@@ -92,6 +95,45 @@ func (m maker) disk(fsys record.FS, dir string) {
 		}
 		return float64(free)
 	}))
+}
+
+// memory is that of a GPU. The goroutine that trains looks at it, between steps.
+type memory struct {
+	describe               func() (torch.CUDAInfo, error)
+	allocated, used, total prometheus.Gauge
+}
+
+// memory shows what a device holds.
+func (m maker) memory(device string, describe func() (torch.CUDAInfo, error)) *memory {
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "plasticity", Subsystem: "device_memory", Name: name, Help: help, ConstLabels: prometheus.Labels{"device": device},
+		})
+		m.registry.MustRegister(g)
+		return g
+	}
+	out := &memory{
+		describe:  describe,
+		allocated: gauge("allocated_bytes", "Bytes of the GPU's memory that this run's tensors take, on logged steps."),
+		used:      gauge("used_bytes", "Bytes of the GPU's memory that all processes take together, on logged steps."),
+		total:     gauge("total_bytes", "Bytes of the GPU's memory."),
+	}
+	out.look()
+	return out
+}
+
+// look brings the series up to date; they are no numbers where the device does not say.
+func (m *memory) look() {
+	if m == nil {
+		return
+	}
+	allocated, used, total := math.NaN(), math.NaN(), math.NaN()
+	if i, err := m.describe(); err == nil {
+		allocated, used, total = float64(i.Allocated), float64(i.Total-i.Free), float64(i.Total)
+	}
+	m.allocated.Set(allocated)
+	m.used.Set(used)
+	m.total.Set(total)
 }
 
 // maker makes registered series with the product's prefix.
@@ -132,6 +174,7 @@ func (m *metrics) step(e StepEvent) {
 	m.gradNorm.Set(e.GradNorm)
 	if e.Logged {
 		m.paramNorm.Set(e.ParamNorm)
+		m.memory.look()
 	}
 	if v := e.Evaluation; v != nil {
 		m.valLoss.Set(v.Loss)

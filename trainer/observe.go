@@ -15,7 +15,8 @@ func (t *training) observe() error {
 	t.journal = &journal{lines: lines, warn: t.warn}
 	t.observer = append(t.observer, t.journal)
 	if listen := t.config.Metrics.Listen; listen != "" {
-		if t.server, err = newServer(listen, t.fsys, t.run, t.config, standing{t.step, t.tokens}); err != nil {
+		gpu, _ := t.stepper.(*graph) // nil: it is another step
+		if t.server, err = newServer(listen, t.fsys, t.run, t.config, standing{t.step, t.tokens}, gpu); err != nil {
 			// Watching is not worth a run: a taken port costs the metrics only.
 			t.warn("%v: training goes on without live metrics", err)
 		} else {

@@ -41,8 +41,8 @@ type server struct {
 }
 
 // newServer listens, and leaves its address in the run's folder. from is how far
-// earlier processes came.
-func newServer(listen string, fsys record.FS, r *record.Run, c config.Resolved, from standing) (*server, error) {
+// earlier processes came, gpu the step on a GPU, nil on a CPU.
+func newServer(listen string, fsys record.FS, r *record.Run, c config.Resolved, from standing, gpu *graph) (*server, error) {
 	if host, port, err := net.SplitHostPort(listen); err == nil && host == "" {
 		listen = net.JoinHostPort("127.0.0.1", port) // every interface only for who says so: 0.0.0.0
 	}
@@ -63,7 +63,7 @@ func newServer(listen string, fsys record.FS, r *record.Run, c config.Resolved, 
 			IdleTimeout: 20 * time.Second, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		},
 	}
-	if s.metrics, err = newMetrics(registry, r.Info, c, from); err == nil {
+	if s.metrics, err = newMetrics(registry, r.Info, c, from, gpu); err == nil {
 		maker{registry}.disk(fsys, r.Path(""))
 		err = record.WriteFileAtomic(fsys, s.file, []byte(s.address+"\n"))
 	}
