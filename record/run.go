@@ -77,6 +77,9 @@ type Info struct {
 	ValTokens       int64  `json:"val_tokens"`
 }
 
+// NoCommit is what a program says before it writes records without a commit.
+const NoCommit = "this program was built without its git commit, so results will not name one: build it by make build in a git checkout, without -buildvcs=false"
+
 // Axis is the value of one axis of the grid, as exact text: {"optimizer.weight_decay", "0.1"}.
 type Axis struct {
 	Name  string `json:"name"`

@@ -83,6 +83,27 @@ func TestTrain_FallsBack(t *testing.T) {
 	}
 }
 
+// A program that does not know its commit says so once, on the console and in the record; one that does says nothing.
+func TestTrain_NamesItsCommit(t *testing.T) {
+	prepared := corpus(t, 1)
+	for commit, want := range map[string]int{"": 1, "c0ffee": 0} {
+		dir := filepath.Join(folder(t), "run")
+		var said strings.Builder
+		if _, err := train(t, dir, settings(prepared), func(o *Options) { o.Console, o.Program.Commit = &said, commit }); err != nil {
+			t.Fatal(err)
+		}
+		warnings := 0
+		for _, e := range eventsOf(t, dir) {
+			if e.Kind == record.EventWarning && e.Detail == record.NoCommit {
+				warnings++
+			}
+		}
+		if warnings != want || strings.Count(said.String(), record.NoCommit) != want {
+			t.Errorf("commit %q: %d warnings; said: %s", commit, warnings, said.String())
+		}
+	}
+}
+
 // What ran is in the record and in the first line; who forces an implementation gets the same id; a checkpoint of another
 // implementation, or of other kernels, is gone on with under a warning.
 func TestTrain_SaysWhichStep(t *testing.T) {

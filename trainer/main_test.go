@@ -167,7 +167,7 @@ func load(t testing.TB, sets []string) config.Run {
 // train runs a config in dir, quietly.
 func train(t testing.TB, dir string, sets []string, change ...func(*Options)) (Result, error) {
 	t.Helper()
-	o := Options{Config: load(t, sets), Out: dir, Resume: ResumeAuto, Console: io.Discard}
+	o := Options{Config: load(t, sets), Out: dir, Resume: ResumeAuto, Program: Program{Commit: "c0ffee"}, Console: io.Discard}
 	for _, f := range change {
 		f(&o)
 	}

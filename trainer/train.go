@@ -97,6 +97,9 @@ func (t *training) resolve() error {
 	if t.at.note != "" {
 		t.notes = append(t.notes, t.at.note)
 	}
+	if t.options.Program.Commit == "" {
+		t.notes = append(t.notes, record.NoCommit)
+	}
 	base, notes, err := locateInit(&c)
 	if err != nil {
 		return err

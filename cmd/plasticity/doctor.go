@@ -70,7 +70,11 @@ Exits with 1 when something is missing that training needs.`,
 func (a *app) examine(ctx context.Context, products bool) diagnosis {
 	d := diagnosis{OK: true, Version: version()}
 	cpu := readCPU()
-	d.Findings = append(d.Findings, finding{Name: "plasticity", State: stateOK, Value: d.Version})
+	program := finding{Name: "plasticity", State: stateOK, Value: d.Version}
+	if commit, _ := build(); commit == "" {
+		program.State, program.Remedy = stateWarning, record.NoCommit
+	}
+	d.Findings = append(d.Findings, program)
 	d.Findings = append(d.Findings, a.examineNative(ctx, products, cpu, &d)...)
 	d.Findings = append(d.Findings, cpu.findings()...)
 	d.Findings = append(d.Findings, memoryFinding(), a.diskFinding("disk here", "."), a.diskFinding("disk of the cache", a.cacheDir()))

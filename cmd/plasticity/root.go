@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -129,18 +130,18 @@ func oneOfOr(cmd *cobra.Command, flag string, words ...string) error {
 // version says which program this is: version, commit, whether it had changes, compiler and platform.
 func version() string {
 	commit, changed := build()
+	commit = cmp.Or(commit, "unknown")
 	if changed {
 		commit += ", with changes"
 	}
 	return fmt.Sprintf("%s (commit %s) %s %s/%s", programVersion, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// build reads the commit that Go noted in the binary.
+// build reads the commit that Go noted in the binary, "" where it did not.
 func build() (commit string, changed bool) {
-	commit = "unknown"
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return commit, false
+		return "", false
 	}
 	for _, s := range info.Settings {
 		switch s.Key {

@@ -269,6 +269,9 @@ func runSweep(a *app, cmd *cobra.Command, flags *runFlags) error {
 	if err != nil {
 		return err
 	}
+	if commit, _ := build(); commit == "" {
+		a.say("warning: %s", record.NoCommit)
+	}
 	if flags.executor == executorSlurm {
 		return submitSlurm(a, cmd, flags, plan)
 	}
