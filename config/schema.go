@@ -16,7 +16,12 @@ const SchemaID = "https://plasticity.invalid/schema/run.json"
 // Schema returns the JSON schema of a run's YAML, for editors and checks. Its structure comes from Run, its limits,
 // defaults and words from the same table that loading uses; what only the whole can tell (divisors, exclusions between
 // layers) is left to `config check`.
-func Schema() ([]byte, error) {
+func Schema() ([]byte, error) { return schemaWith(func(f field) any { return f.def }) }
+
+// Schema is the function Schema with the values of r as the defaults, presets and other layers merged, and none for keys that have no value.
+func (r Run) Schema() ([]byte, error) { return schemaWith(func(f field) any { return f.value(&r) }) }
+
+func schemaWith(def func(field) any) ([]byte, error) {
 	reflector := &jsonschema.Reflector{
 		FieldNameTag: "yaml", DoNotReference: true, RequiredFromJSONSchemaTags: true, Anonymous: true,
 	}
@@ -31,7 +36,7 @@ func Schema() ([]byte, error) {
 			}
 			at = below
 		}
-		f.describe(at)
+		f.describe(at, def(f))
 	}
 	excludeInSchema(schema)
 	text, err := json.MarshalIndent(schema, "", "  ")
@@ -42,10 +47,10 @@ func Schema() ([]byte, error) {
 }
 
 // describe puts what the table knows of a field into its schema.
-func (f field) describe(s *jsonschema.Schema) {
+func (f field) describe(s *jsonschema.Schema, def any) {
 	s.Description = f.doc
-	if f.def != nil {
-		s.Default = f.def
+	if def != nil {
+		s.Default = def
 	}
 	switch f.kind {
 	case text:

@@ -2,9 +2,13 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // leaves lists the dotted keys of a struct.
@@ -72,6 +76,56 @@ func TestTable_DefaultsAreAllowed(t *testing.T) {
 		}
 	}
 	roundTrip(t, Defaults())
+}
+
+// With a configuration the schema has its values for defaults, and in all else it is the same.
+func TestSchema_OfARun(t *testing.T) {
+	run := load(t, "model.preset=llama2-1m", "name=mine", "optimizer.tau=0.5", "budget.steps=7")
+	text, err := run.Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mine, plain any
+	if err := errors.Join(json.Unmarshal(text, &mine), json.Unmarshal(program, &plain)); err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]string{}
+	takeDefaults(mine, "", values)
+	for path, want := range map[string]string{"name": `"mine"`, "model.width": fmt.Sprint(run.Model.Width), "optimizer.tau": "0.5", "budget.steps": "7", "seed": "1"} {
+		if values[path] != want {
+			t.Errorf("%s: default %q, want %s", path, values[path], want)
+		}
+	}
+	for _, path := range []string{"optimizer.weight_decay", "budget.tpp"} {
+		if values[path] != "" {
+			t.Errorf("%s has no value, and its default is %s", path, values[path])
+		}
+	}
+	takeDefaults(plain, "", map[string]string{})
+	if diff := cmp.Diff(plain, mine); diff != "" {
+		t.Errorf("besides defaults (-program +run):\n%s", diff)
+	}
+}
+
+// takeDefaults moves the defaults of a schema into a map by key.
+func takeDefaults(schema any, path string, into map[string]string) {
+	object, ok := schema.(map[string]any)
+	if !ok {
+		return
+	}
+	if def, there := object["default"]; there {
+		text, _ := json.Marshal(def) // came from JSON
+		into[path] = string(text)
+		delete(object, "default")
+	}
+	properties, _ := object["properties"].(map[string]any)
+	for name, below := range properties {
+		takeDefaults(below, strings.TrimPrefix(path+"."+name, "."), into)
+	}
 }
 
 func TestSchema_DescribesEveryKey(t *testing.T) {

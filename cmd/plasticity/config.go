@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -106,12 +108,18 @@ func newConfigCheck(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "check", Short: "Check a configuration or a grid and report every problem at once",
+		Long: `Check a configuration, or a grid with all of its cells, and report every problem at once, each with its place, its value and what is allowed. Without
+a file it is the defaults that are checked, with --set and PLASTICITY_SECTION_KEY variables above them.`,
 		Example: `  plasticity config check --config run.yaml
+  plasticity config check --set optimizer.lr=1e-3 --json
   plasticity config check --grid sweeps/grids/loss-vs-decay.yaml --scale paper`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if (flags.file == "") == (grid == "") {
-				return misuse(cmd, fmt.Errorf("give either --config or --grid"))
+			switch {
+			case flags.file != "" && grid != "":
+				return misuse(cmd, errors.New("--config and --grid: want one of them"))
+			case scale != "" && grid == "":
+				return misuse(cmd, errors.New("--scale is one of a grid: give --grid, too"))
 			}
 			line, err := checkOne(a, flags, grid, scale)
 			if asJSON {
@@ -148,7 +156,7 @@ func checkOne(a *app, flags configFlags, grid, scale string) (string, error) {
 		return "", err
 	}
 	m := r.Model
-	line := fmt.Sprintf("%s is right: %s, %s, %d layers of width %d", flags.file, r.Name, m.Family, m.Layers, m.Width)
+	line := fmt.Sprintf("%s is right: %s, %s, %d layers of width %d", cmp.Or(flags.file, "the configuration"), r.Name, m.Family, m.Layers, m.Width)
 	if m.Vocab == 0 {
 		return line + ", vocabulary from the tokenizer", nil
 	}
@@ -179,16 +187,34 @@ func (a *app) printChecked(err error) error {
 }
 
 func newConfigSchema(a *app) *cobra.Command {
-	return &cobra.Command{
+	var flags configFlags
+	cmd := &cobra.Command{
 		Use: "schema", Short: "Print the JSON schema of a configuration, for editors",
-		Example: `  plasticity config schema > run.schema.json`,
-		Args:    noArguments,
+		Long: `Print the JSON schema of a configuration, for editors: every key with its type, limits, words and default. With --config or --set the defaults
+are the values of that configuration, which must be right.`,
+		Example: `  plasticity config schema > run.schema.json
+  plasticity config schema --config run.yaml --set model.preset=llama2-1m`,
+		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
-			text, err := config.Schema()
+			text, err := flags.schema(a)
 			if err != nil {
 				return err
 			}
 			return a.print(strings.TrimSuffix(string(text), "\n"))
 		},
 	}
+	flags.add(cmd)
+	return cmd
+}
+
+// schema is that of any configuration, or with the values of the one that is named.
+func (f *configFlags) schema(a *app) ([]byte, error) {
+	if f.file == "" && len(f.sets) == 0 {
+		return config.Schema()
+	}
+	r, err := f.load(a)
+	if err != nil {
+		return nil, err
+	}
+	return r.Schema()
 }
