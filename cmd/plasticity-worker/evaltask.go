@@ -206,7 +206,7 @@ func readJournal[T any](path string, each func(i int, line T) error) error {
 	return nil
 }
 
-// claim writes what an evaluation is, or refuses a folder that holds another one.
+// claim writes what an evaluation is, or refuses a folder that holds another one, or results of something else.
 func claim(out string, evaluation any) error {
 	text, err := json.MarshalIndent(evaluation, "", "  ")
 	if err != nil {
@@ -217,6 +217,9 @@ func claim(out string, evaluation any) error {
 	old, err := record.ReadFile(record.OS(), path, 1<<20)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if results := filepath.Join(out, metric.ResultsFile); exists(results) {
+			return record.Fail(record.NotPermitted, "%s is not of this evaluation and is not replaced: choose another folder with --out", results)
+		}
 		return record.WriteFileAtomic(record.OS(), path, text)
 	case err != nil:
 		return err
@@ -224,6 +227,11 @@ func claim(out string, evaluation any) error {
 		return record.Fail(record.Mismatch, "%s is about another evaluation than this one: choose another folder with --out", path)
 	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // answer reads the answers that are there and makes the others, in the order of the test set.

@@ -86,6 +86,14 @@ func TestEvalTask_GoesOn(t *testing.T) {
 			t.Errorf("%s: %d %q %q, want %d with %q", what, code, out, errs, c.code, c.words)
 		}
 	}
+	r.Out = filepath.Join(t.TempDir(), "results of something else")
+	put(t, r.Out, map[string]string{"results.json": "{}"})
+	if code, out, errs := work(t, request.CommandEvalTask, r); code != record.NotPermitted || out != "" || !strings.Contains(errs, "results.json is not of this evaluation") {
+		t.Errorf("%s: %d %q %q", r.Out, code, out, errs)
+	}
+	if _, err := os.Stat(filepath.Join(r.Out, responsesFile)); err == nil {
+		t.Error("problems were answered into it")
+	}
 	// Responses that are not this task's.
 	r.Out = filepath.Join(t.TempDir(), "wrong")
 	wrong := strings.Replace(want[responsesFile], `"id":"judge-test-000001"`, `"id":"other"`, 1)

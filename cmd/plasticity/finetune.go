@@ -28,13 +28,13 @@ same to W_V and W_O. The ranks stand in the run's first event. They are those of
 			if err := required(cmd, "config", "from", "task"); err != nil {
 				return err
 			}
-			flags.sets = append(flags.sets, "data.task="+task)
+			flags.sets = append(flags.sets, "data.task="+taskFolder(task))
 			return a.train(cmd, flags, r)
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&r.Init, "from", "", "run, checkpoint or Hugging Face folder to fine-tune")
-	cmd.Flags().StringVar(&task, "task", "", "folder of the task")
+	cmd.Flags().StringVar(&task, "task", "", "folder of the task, or its name below "+tasksDir)
 	addRunFlags(cmd, &r)
 	return cmd
 }

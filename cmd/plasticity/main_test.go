@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"plasticity/cmd/internal/request"
+	"plasticity/eval/metric"
 	"plasticity/record"
 )
 
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 //	signals   print ready, then each signal; SIGTERM ends with 75
 //	doctor, doctor-stale   reply like the real one
 //	run       train like the real one: write a run folder and finish it
+//	eval      write results of a task like the real one, but for the task that FAIL names, whose evaluation is stopped
 func fakeWorker() {
 	what, number := os.Getenv("FAKE"), 0
 	if n, err := fmt.Sscanf(what, "exit %d", &number); n == 1 && err == nil {
@@ -57,6 +59,8 @@ func fakeWorker() {
 		fakeDoctor(what == "doctor-stale")
 	case "run":
 		fakeRun()
+	case "eval":
+		fakeEval()
 	default:
 		fmt.Fprintln(os.Stderr, "error: FAKE is not set")
 		os.Exit(70)
@@ -102,6 +106,24 @@ func fakeRun() {
 		fmt.Fprintln(os.Stderr, "error:", err)
 	}
 	os.Exit(int(record.CodeOf(err)))
+}
+
+// fakeEval answers a task in no time.
+func fakeEval() {
+	r, err := request.Decode[request.EvalTask](os.Args[2])
+	name := filepath.Base(r.Task)
+	if err == nil && name == os.Getenv("FAIL") {
+		err = record.Fail(record.Stopped, "stopped")
+	}
+	if err == nil {
+		scores := metric.Task{Name: name, Config: map[string]int{"samples": r.Samples}, Result: metric.Result{Problems: 1, Responses: r.Samples, Seed: r.Seed}}
+		_, err = metric.Write(record.OS(), r.Out, metric.Report{Model: r.Model, Tasks: []metric.Task{scores}})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(int(record.CodeOf(err)))
+	}
+	fmt.Println(name, r.Task, r.Out)
 }
 
 // fakeBench serves turns of steps that take ten milliseconds, and generations.

@@ -75,6 +75,7 @@ func checkThreads(n int) error {
 
 // evalFlags are the flags of all jobs of eval; those that jobs share are in answers.
 type evalFlags struct {
+	tasks   []string
 	loss    request.EvalLoss
 	answers request.EvalTask
 	choices request.EvalChoices
@@ -89,9 +90,12 @@ func newEval(a *app) *cobra.Command {
 With --json the result is one line {"loss_nats_per_token","bits_per_byte","tokens"}.
 
 Or let a model answer the test set of a task, greedily and by samples, and score the answers: --model, --task with the task's
-folder, and --out. Stopped, it goes on where it was. OUT/responses.jsonl has the answers. With --reward a reward model reads the prompt
-with each sampled answer: a folder that plasticity verifier made, or another LlamaForSequenceClassification with one label.
-OUT/rewards.jsonl has the rewards, and rm@N and orm are among the metrics.
+folder or its name below ` + tasksDir + `, and --out. Stopped, it goes on where it was. OUT/responses.jsonl has the answers. With --reward a
+reward model reads the prompt with each sampled answer: a folder that plasticity verifier made, or another
+LlamaForSequenceClassification with one label. OUT/rewards.jsonl has the rewards, and rm@N and orm are among the metrics.
+
+Several tasks (--task A B, or --task A --task B) are answered one after the other, each as if alone into OUT/TASK; OUT/results.json has
+the results of all. The first that fails or is stopped ends it with its exit code; started again, it goes on there.
 
 Or rank the choices of a multiple-choice test by their log-likelihoods, as the lm-evaluation-harness does: --model, --choices with
 the name of a test, --data with the folder of its public data, and --out. The metrics are acc and acc_norm. Stopped, it goes on
@@ -105,15 +109,15 @@ each response.
 The metrics of answers are greedy, maj@N, rm@N, pass@N, correct_ratio and orm, those that the responses allow, and the cross-entropy
 of the reference responses, with intervals of 95 %. OUT/results.json has them in the shape of the lm-evaluation-harness,
 OUT/samples_TASK.jsonl says for each problem what was extracted and what is correct. With --json the result is one line
-{"task","out","unchanged","results"}.`,
+{"task","out","unchanged","results"}, of several tasks one each.`,
 		Example: `  plasticity eval --model runs/mine --loss data/sotu-512/val
   plasticity eval --model runs/tuned --task tasks/arithmetic --out scores
+  plasticity eval --model runs/tuned --task arithmetic choice4 --samples 16 --out scores
   plasticity eval --model runs/tuned --task tasks/arithmetic --reward runs/verifier --out rewarded
   plasticity eval --model runs/tuned --choices hellaswag --data hellaswag --out scores
   plasticity eval --task gsm8k-platinum --responses responses.jsonl --out scores
   plasticity eval --task my-quiz --answers letter --responses responses.jsonl --out scores --json`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.evaluate(cmd, &f) },
+		RunE: func(cmd *cobra.Command, more []string) error { return a.evaluate(cmd, &f, more) },
 	}
 	f.add(cmd)
 	return cmd
@@ -124,7 +128,7 @@ func (f *evalFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&answers.Model, "model", "m", "", "run, checkpoint or Hugging Face folder")
 	cmd.Flags().StringVar(&loss.Data, "loss", "", "prepared folder with a manifest.json, such as DIR/val")
 	cmd.Flags().Int64Var(&loss.Tokens, "tokens", 0, "tokens to use, from the beginning; 0: all")
-	cmd.Flags().StringVar(&answers.Task, "task", "", "with --model a folder made by data task, with --responses a name such as gsm8k-platinum")
+	cmd.Flags().StringArrayVar(&f.tasks, "task", nil, "with --model folders made by data task, or names below "+tasksDir+"; with --responses a name such as gsm8k-platinum")
 	cmd.Flags().StringVar(&choices.Choices, "choices", "", "name of a multiple-choice test, such as hellaswag or reading")
 	cmd.Flags().StringVar(&choices.Data, "data", "", "folder or file of the test's public data; of a synthetic one, folder made by data task")
 	cmd.Flags().StringVarP(&answers.Out, "out", "o", "", "folder for results.json and samples; another result in it is not replaced")
@@ -141,20 +145,29 @@ func (f *evalFlags) add(cmd *cobra.Command) {
 	f.score.add(cmd)
 }
 
-// evaluate does the job that the flags ask for.
-func (a *app) evaluate(cmd *cobra.Command, f *evalFlags) error {
+// evaluate does the job that the flags ask for. Words behind them are further tasks.
+func (a *app) evaluate(cmd *cobra.Command, f *evalFlags, more []string) error {
 	job, err := chooseJob(cmd)
 	if err != nil {
 		return err
+	}
+	if job != jobAnswer {
+		if err := noArguments(cmd, more); err != nil {
+			return err
+		}
 	}
 	shared := &f.answers
 	shared.Quiet = a.quiet
 	switch job {
 	case jobScore:
-		f.score.task, f.score.out, f.score.seed, f.score.asJSON = shared.Task, shared.Out, shared.Seed, shared.JSON
+		if len(f.tasks) > 1 {
+			return misuse(cmd, fmt.Errorf("--task: %d of them with --responses: want one, that of the responses", len(f.tasks)))
+		}
+		f.score.task = strings.Join(f.tasks, "")
+		f.score.out, f.score.seed, f.score.asJSON = shared.Out, shared.Seed, shared.JSON
 		return a.scoreResponses(cmd, &f.score)
 	case jobAnswer:
-		return a.answerTask(cmd, *shared)
+		return a.answerTasks(cmd, *shared, append(f.tasks, more...))
 	case jobChoices:
 		r := f.choices
 		r.Model, r.Out, r.Limit, r.Precision = shared.Model, shared.Out, shared.Limit, shared.Precision
@@ -178,16 +191,6 @@ func (a *app) measureLoss(cmd *cobra.Command, r request.EvalLoss) error {
 		return misuse(cmd, err)
 	}
 	return a.work(cmd.Context(), request.CommandEvalLoss, r)
-}
-
-func (a *app) answerTask(cmd *cobra.Command, r request.EvalTask) error {
-	if err := required(cmd, "model", "task", "out"); err != nil {
-		return err
-	}
-	if err := checkEvalTask(r); err != nil {
-		return misuse(cmd, err)
-	}
-	return a.work(cmd.Context(), request.CommandEvalTask, r)
 }
 
 func (a *app) rankChoices(cmd *cobra.Command, r request.EvalChoices) error {

@@ -27,7 +27,7 @@ func (f *sweepFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.grid, "grid", "g", "", "grid file (YAML)")
 	cmd.Flags().StringVar(&f.scale, "scale", "", "scale of the grid, such as smoke, laptop or paper (default the grid itself)")
 	cmd.Flags().StringVarP(&f.root, "out", "o", "runs", "folder of the runs; the grid gets OUT/NAME")
-	cmd.Flags().StringVar(&f.tasks, "tasks", "data/tasks", "folder of the tasks that the grid fine-tunes on, TASKS/NAME each, made by data task")
+	cmd.Flags().StringVar(&f.tasks, "tasks", tasksDir, "folder of the tasks that the grid fine-tunes on, TASKS/NAME each, made by data task")
 	cmd.Flags().StringArrayVarP(&f.sets, "set", "s", nil, "key=value for every base model, such as data.train=DIR; may be repeated")
 }
 

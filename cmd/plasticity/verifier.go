@@ -31,12 +31,12 @@ how it was made. Llama models only. Stopped, it starts anew.`,
 			if err := checkVerifier(r); err != nil {
 				return misuse(cmd, err)
 			}
-			r.Quiet = a.quiet
+			r.Quiet, r.Task = a.quiet, taskFolder(r.Task)
 			return a.work(cmd.Context(), request.CommandVerifier, r)
 		},
 	}
 	cmd.Flags().StringVarP(&r.Model, "model", "m", "", "run, checkpoint or Hugging Face folder whose answers and layers it learns from")
-	cmd.Flags().StringVar(&r.Task, "task", "", "folder made by data task")
+	cmd.Flags().StringVar(&r.Task, "task", "", "folder made by data task, or its name below "+tasksDir)
 	cmd.Flags().StringVarP(&r.Out, "out", "o", "", "folder to make; an earlier verifier in it is replaced")
 	cmd.Flags().IntVar(&r.Problems, "problems", 1024, "of the training set, from the first on; 0: all")
 	cmd.Flags().IntVar(&r.Samples, "samples", 16, "answers to each problem")
