@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"plasticity/cmd/internal/request"
 	"plasticity/model"
@@ -74,16 +73,4 @@ func lockDir(dir string) (*record.Lock, error) {
 		return nil, errors.Join(err, lock.Release())
 	}
 	return lock, nil
-}
-
-// counter shows from time to time how much is done, of how much, and for how long: format has a verb for each.
-func (s streams) counter(quiet bool, format string, of int) func(done int) {
-	progress := s.progress(quiet)
-	began, said := time.Now(), time.Now()
-	return func(done int) {
-		if progress != nil && (time.Since(said) > 2*time.Second || done == of) {
-			said = time.Now()
-			fmt.Fprintf(progress, format, done, of, time.Since(began).Seconds())
-		}
-	}
 }

@@ -111,14 +111,15 @@ func (f *forgettingOf) measure(ctx context.Context) (*forgetting.Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	done, report := 0, f.streams.counter(f.request.Quiet, "%d of %d windows, %.1fs\n", 2*sample.Len())
+	done, progress := 0, f.streams.counter(f.request.Quiet, "%d of %d windows", 0, 2*sample.Len())
+	defer progress.end()
 	losses := func(path string) ([]float64, error) {
 		scorer, err := openScorer(f.streams, f.request.Quiet, path, f.request.Threads)
 		if err != nil {
 			return nil, err
 		}
 		defer scorer.Close()
-		return sample.Losses(ctx, scorer, func() { done++; report(done) })
+		return sample.Losses(ctx, scorer, func() { done++; progress.show(done) })
 	}
 	base, err := losses(f.base)
 	if err != nil {

@@ -144,8 +144,9 @@ func (g *gapping) measure(ctx context.Context) (*gap.Result, error) {
 	defer scorer.Close()
 	n := max(1, g.settings.Tokens/int64(g.settings.Context))
 	compare := func(heldOut string, paired bool, seen, unseen window.Sample) error {
-		done, report := 0, g.streams.counter(g.request.Quiet, heldOut+": %d of %d windows, %.1fs\n", 2*seen.Len())
-		c, err := gap.Compare(ctx, scorer, heldOut, paired, seen, unseen, g.settings.Seed, func() { done++; report(done) })
+		done, progress := 0, g.streams.counter(g.request.Quiet, heldOut+": %d of %d windows", 0, 2*seen.Len())
+		defer progress.end()
+		c, err := gap.Compare(ctx, scorer, heldOut, paired, seen, unseen, g.settings.Seed, func() { done++; progress.show(done) })
 		result.Comparisons = append(result.Comparisons, c)
 		return err
 	}

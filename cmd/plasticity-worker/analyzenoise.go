@@ -67,12 +67,13 @@ func (n *noiseOf) measure(ctx context.Context) (*noise.Result, error) {
 		return nil, err
 	}
 	defer file.Close() //nolint:errcheck // only read
-	done, report := 0, n.streams.counter(n.request.Quiet, "%d of %d losses, %.1fs\n", 1+len(n.settings.Sigmas)*n.settings.Draws)
+	done, progress := 0, n.streams.counter(n.request.Quiet, "%d of %d losses", 0, 1+len(n.settings.Sigmas)*n.settings.Draws)
+	defer progress.end()
 	loss := func(ctx context.Context) (float64, error) {
 		losses, err := sample.Losses(ctx, scorer, nil)
 		return window.Mean(losses), err
 	}
-	result, err := noise.Measure(ctx, n.settings, &storedWeights{scorer.model, file}, loss, func() { done++; report(done) })
+	result, err := noise.Measure(ctx, n.settings, &storedWeights{scorer.model, file}, loss, func() { done++; progress.show(done) })
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,9 @@ func (p *probing) features(ctx context.Context) (featureSet, error) {
 	if err != nil {
 		return featureSet{}, err
 	}
-	o := eval.StatesOptions{Mean: p.request.Pool == probe.Mean, Report: p.streams.counter(p.request.Quiet, "hidden states of %d of %d texts, %.1fs\n", len(texts))}
+	progress := p.streams.counter(p.request.Quiet, "hidden states of %d of %d texts", 0, len(texts))
+	defer progress.end()
+	o := eval.StatesOptions{Mean: p.request.Pool == probe.Mean, Report: progress.show}
 	for _, n := range p.settings.Layers {
 		o.Layers = append(o.Layers, n-probe.Embedding)
 	}
@@ -135,8 +137,9 @@ func (p *probing) measure(ctx context.Context) (*probe.Result, error) {
 		Classes: len(set.Labels), Width: features.width, Grid: p.settings.Grid, Seed: p.settings.Seed, Threads: trainer.ThreadsOr(p.request.Threads),
 		Labels: p.labels(), TestDocuments: documentsOf(set.Test),
 	}
-	done, report := 0, p.streams.counter(p.request.Quiet, "probes of %d of %d layers, %.1fs\n", len(features.layers))
-	layers, err := problem.Run(ctx, p.settings.Layers, features.layers, func() { done++; report(done) })
+	done, progress := 0, p.streams.counter(p.request.Quiet, "probes of %d of %d layers", 0, len(features.layers))
+	defer progress.end()
+	layers, err := problem.Run(ctx, p.settings.Layers, features.layers, func() { done++; progress.show(done) })
 	if err != nil {
 		return nil, err
 	}

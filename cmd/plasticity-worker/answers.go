@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"plasticity/data/task"
 	"plasticity/eval"
@@ -23,15 +22,15 @@ type answersMade struct {
 
 // answer lets the generator answer examples, the last ones of all problems, and hands over each problem.
 func (m answersMade) answer(ctx context.Context, g *eval.Generator, s streams, quiet bool, examples []task.Example, seed int64, each func(metric.Problem) error) error {
-	began, done, progress := time.Now(), m.Problems-len(examples), s.progress(quiet)
+	done := m.Problems - len(examples)
+	progress := s.counter(quiet, fmt.Sprintf("answered %%d of %%d problems, %d samples each", m.Samples), done, m.Problems)
+	defer progress.end()
 	return g.Answer(ctx, examples, eval.AnswerOptions{
 		Samples: m.Samples, MaxTokens: m.MaxTokens, Seed: seed, Stops: stops(),
 		Sampling: eval.Sampling{Temperature: m.Temperature, RepetitionPenalty: m.RepetitionPenalty},
 	}, func(p metric.Problem) error {
 		done++
-		if progress != nil && (done%64 == 0 || done == m.Problems) {
-			fmt.Fprintf(progress, "answered %d of %d problems, %d samples each, %.1fs\n", done, m.Problems, m.Samples, time.Since(began).Seconds())
-		}
+		progress.show(done)
 		return each(p)
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"time"
 	"unicode/utf8"
 
 	"plasticity/cmd/internal/request"
@@ -119,18 +118,15 @@ func rank(ctx context.Context, r request.EvalChoices, s streams, m *model.Transf
 	for _, p := range test.Problems[had:] {
 		groups = append(groups, p.Pairs)
 	}
-	began, said := time.Now(), time.Now()
-	progress := s.progress(r.Quiet)
+	progress := s.counter(r.Quiet, "ranked the choices of %d of %d problems", had, len(test.Problems))
+	defer progress.end()
 	err = generator.LogLikelihoods(ctx, groups, func(i int, l []eval.Likelihood) error {
 		line := likelihoods{DocID: had + i}
 		for _, x := range l {
 			line.LogProbs, line.Greedy, line.Cut = append(line.LogProbs, x.LogProb), append(line.Greedy, x.Greedy), append(line.Cut, x.Cut)
 		}
 		lines = append(lines, line)
-		if progress != nil && (time.Since(said) > 2*time.Second || len(lines) == len(test.Problems)) {
-			said = time.Now()
-			fmt.Fprintf(progress, "ranked the choices of %d of %d problems, %.1fs\n", len(lines), len(test.Problems), time.Since(began).Seconds())
-		}
+		progress.show(len(lines))
 		return journal.Append(line)
 	})
 	return lines, err

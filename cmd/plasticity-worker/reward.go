@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"plasticity/cmd/internal/request"
 	"plasticity/data"
@@ -77,7 +76,9 @@ func (a *answering) reward(ctx context.Context, problems []metric.Problem) error
 	}
 	defer rewarder.Close()
 	fellBack(a.streams, a.request.Quiet, rewarder.Fallback())
-	began, progress, samples := time.Now(), a.streams.progress(a.request.Quiet), a.request.Samples
+	samples := a.request.Samples
+	progress := a.streams.counter(a.request.Quiet, "rewarded %d of %d problems", had, len(problems))
+	defer progress.end()
 	for had < len(problems) {
 		scores, err := rewarder.Score(ctx, a.texts(problems, had, min(had+rewardedAtOnce, len(problems))))
 		if err != nil {
@@ -90,9 +91,7 @@ func (a *answering) reward(ctx context.Context, problems []metric.Problem) error
 			}
 			had++
 		}
-		if progress != nil {
-			fmt.Fprintf(progress, "rewarded %d of %d problems, %.1fs\n", had, len(problems), time.Since(began).Seconds())
-		}
+		progress.show(had)
 	}
 	return nil
 }
