@@ -47,7 +47,6 @@ const (
 	EventResume  = "resume"
 	EventSave    = "save"
 	EventSignal  = "signal"
-	EventEval    = "eval"
 	EventStop    = "stop"
 	EventDone    = "done"
 	EventFail    = "fail"
