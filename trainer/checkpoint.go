@@ -91,10 +91,15 @@ func (t *training) save() error {
 	took := time.Since(start)
 	t.event(record.EventSave, fmt.Sprintf("%.0f ms", took.Seconds()*1e3))
 	t.server.saved(took)
+	t.prune()
+	return nil
+}
+
+// prune removes the checkpoints that are not to be kept.
+func (t *training) prune() {
 	if err := record.Prune(t.fsys, t.dir, t.config.Checkpoint.Keep, nil); err != nil {
 		t.warn("older checkpoints could not be removed: %v", err)
 	}
-	return nil
 }
 
 // retryable reports a failure of the disk that may pass: full, over quota, broken, read-only for now.

@@ -135,6 +135,9 @@ func (t *training) finish() error {
 	if err := t.journal.flush(); err != nil {
 		return err
 	}
+	if t.began == t.step { // an earlier process may have been killed between its last save and the removal of older ones
+		t.prune()
+	}
 	t.event(record.EventDone, "")
 	if err := t.run.Finish(); err != nil {
 		return err

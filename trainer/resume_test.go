@@ -431,3 +431,21 @@ func takeover(dir string) (*record.Lock, error) {
 	}
 	return record.Acquire(dir)
 }
+
+// A run that was killed between its last save and the removal of older checkpoints removes them when it is started again.
+func TestResume_PrunesAfterTheLastSave(t *testing.T) {
+	dir, prepared := filepath.Join(folder(t), "run"), corpus(t, 1)
+	if _, err := train(t, dir, settings(prepared, "checkpoint.keep=2")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, record.DoneFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := train(t, dir, settings(prepared, "checkpoint.keep=1")); err != nil {
+		t.Fatal(err)
+	}
+	left, err := record.Checkpoints(record.OS(), dir)
+	if err != nil || len(left) != 1 {
+		t.Errorf("%d checkpoints are left, want the last alone: %v", len(left), err)
+	}
+}
