@@ -11,6 +11,7 @@ import (
 	"plasticity/cmd/internal/request"
 	"plasticity/data/task"
 	"plasticity/eval/metric"
+	"plasticity/record"
 )
 
 func newGenerate(a *app) *cobra.Command {
@@ -95,7 +96,8 @@ reward model reads the prompt with each sampled answer: a folder that plasticity
 LlamaForSequenceClassification with one label. OUT/rewards.jsonl has the rewards, and rm@N and orm are among the metrics.
 
 Several tasks (--task A B, or --task A --task B) are answered one after the other, each as if alone into OUT/TASK; OUT/results.json has
-the results of all. The first that fails or is stopped ends it with its exit code; started again, it goes on there.
+the results of all. The first that fails or is stopped ends it with its exit code; started again, it goes on there. With --out RUN/` + record.EvalDir + `
+reports on the run show them.
 
 Or rank the choices of a multiple-choice test by their log-likelihoods, as the lm-evaluation-harness does: --model, --choices with
 the name of a test, --data with the folder of its public data, and --out. The metrics are acc and acc_norm. Stopped, it goes on

@@ -48,5 +48,5 @@
 //	result, err := scorer.Result()
 //	unchanged, err := metric.Write(record.OS(), "out", metric.Report{Tasks: []metric.Task{{Name: "race", Result: result}}})
 //
-// Only the extracted answers stay in memory. Errors are [record.Failure]s.
+// [Merge] makes one results.json of those of several tasks, each in a folder of its own. Only the extracted answers stay in memory. Errors are [record.Failure]s.
 package metric
