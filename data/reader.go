@@ -169,6 +169,15 @@ func (s *Set) WindowCount(context int) int64 {
 	return max(0, (s.Tokens()-1)/int64(context))
 }
 
+// Inputs returns how many tokens the windows of Batches have together.
+func (s *Set) Inputs(context int, maxTokens int64) int64 {
+	n := s.WindowCount(context)
+	if n > 0 && maxTokens > 0 {
+		n = min(n, max(1, maxTokens/int64(context)))
+	}
+	return n * int64(context)
+}
+
 // Batches returns the first windows of the set in file order, the same every time, for evaluation: at least one, at most
 // as many as have maxTokens inputs (0: all), sequences to a batch; the last batch may have fewer. Step counts batches. The
 // slices of a batch are its own. An error ends the sequence.
@@ -178,13 +187,10 @@ func (s *Set) Batches(context, sequences int, maxTokens int64) iter.Seq2[Batch, 
 			yield(Batch{}, usage("windows of %d tokens, %d to a batch: both must be positive", context, sequences))
 			return
 		}
-		n := s.WindowCount(context)
+		n := s.Inputs(context, maxTokens) / int64(context)
 		if n == 0 {
 			yield(Batch{}, s.tooShort(context))
 			return
-		}
-		if maxTokens > 0 {
-			n = min(n, max(1, maxTokens/int64(context)))
 		}
 		r := newReader(s)
 		defer r.close() //nolint:errcheck // only read

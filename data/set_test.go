@@ -281,6 +281,9 @@ func TestBatches_FirstWindowsInFileOrder(t *testing.T) {
 		if limit > 0 {
 			n = min(n, max(1, limit/context))
 		}
+		if got := set.Inputs(context, limit); got != n*context {
+			t.Errorf("limit %d: %d tokens announced, want %d", limit, got, n*context)
+		}
 		var inputs, targets []int32
 		for b, err := range set.Batches(context, sequences, limit) {
 			check(t, err)
@@ -300,6 +303,9 @@ func TestBatches_FirstWindowsInFileOrder(t *testing.T) {
 		if record.CodeOf(err) != record.BadData {
 			t.Errorf("context longer than the set: %v", err)
 		}
+	}
+	if got := set.Inputs(0, 7); got != 0 {
+		t.Errorf("a context of 0: %d tokens", got)
 	}
 	for _, err := range set.Batches(0, 1, 0) {
 		if record.CodeOf(err) != record.Usage {

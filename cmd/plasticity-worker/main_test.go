@@ -183,6 +183,9 @@ func TestWorker_Commands(t *testing.T) {
 		if code != record.OK {
 			t.Fatalf("loss of %s: %d %s", model, code, errs)
 		}
+		if !strings.Contains(errs, "loss on 128 of 128 tokens, ") {
+			t.Errorf("loss of %s: no progress in %q", model, errs)
+		}
 		return decode[request.Loss](t, out)
 	}
 	first := loss(dir)

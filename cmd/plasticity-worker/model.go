@@ -147,7 +147,9 @@ func evalLoss(ctx context.Context, r request.EvalLoss, s streams) error {
 	}
 	defer scorer.Close()
 	fellBack(s, r.Quiet, scorer.Fallback())
-	loss, err := eval.Loss(ctx, scorer, set, r.Tokens, evalBatch)
+	progress := s.counter(r.Quiet, "loss on %d of %d tokens", 0, int(set.Inputs(scorer.Context(), r.Tokens)))
+	defer progress.end()
+	loss, err := eval.Loss(ctx, &watchedScorer{Scorer: scorer, show: progress.show}, set, r.Tokens, evalBatch)
 	if err == nil {
 		err = eval.FiniteLoss(loss.NatsPerToken, r.Data)
 	}
@@ -159,6 +161,21 @@ func evalLoss(ctx context.Context, r request.EvalLoss, s streams) error {
 	}
 	fmt.Fprintf(s.out, "%.6f nats per token  %.6f bits per byte  %d tokens\n", loss.NatsPerToken, loss.BitsPerByte, loss.Tokens)
 	return nil
+}
+
+// watchedScorer tells how many tokens have been scored.
+type watchedScorer struct {
+	eval.Scorer
+	done int
+	show func(done int)
+}
+
+// SummedLoss is eval.Scorer.
+func (w *watchedScorer) SummedLoss(b data.Batch) (float64, error) {
+	loss, err := w.Scorer.SummedLoss(b)
+	w.done += b.Counted()
+	w.show(w.done)
+	return loss, err
 }
 
 // belongs refuses shards that were made with another tokenizer than the model's.
