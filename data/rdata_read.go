@@ -207,13 +207,7 @@ func (r *rReader) list() ([]rValue, error) {
 	if n > maxRValues-r.values {
 		return nil, fmt.Errorf("more than %d values", maxRValues)
 	}
-	out := make([]rValue, n)
-	for i := range out {
-		if out[i], err = r.value(); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return several(n, r.value)
 }
 
 func (r *rReader) ints() ([]int32, error) {
@@ -221,9 +215,15 @@ func (r *rReader) ints() ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]int32, n)
+	return several(n, r.int)
+}
+
+// several reads n values of a kind.
+func several[T any](n int, read func() (T, error)) ([]T, error) {
+	out := make([]T, n)
 	for i := range out {
-		if out[i], err = r.int(); err != nil {
+		var err error
+		if out[i], err = read(); err != nil {
 			return nil, err
 		}
 	}

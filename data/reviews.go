@@ -10,14 +10,12 @@ import (
 
 const reviewsFolder = "usr/lib/R/site-library/modeldata/data/"
 
-// reviewsPackage is the package that carries the reviews. The first mirror has what Debian maintains, the second what it ever had.
+// reviewsPackage is the package that carries the reviews.
 func reviewsPackage() debPackage {
 	return debPackage{
-		name: "reviews", pkg: "r-cran-modeldata", version: "1.1.0-1",
-		pool:    "pool/main/r/r-cran-modeldata/r-cran-modeldata_1.1.0-1_all.deb",
+		name: "reviews", pkg: "r-cran-modeldata", version: "1.1.0-1", file: "r-cran-modeldata_1.1.0-1_all.deb",
 		sha256:  "66c2e08bb4bf695d972b1e72ea44d5af9ada3c42841793d3871017f7b896bf95",
 		license: "the package modeldata: MIT; the reviews, by customers of Amazon, were collected for research and have no licence of their own: for research only",
-		mirrors: []string{"https://deb.debian.org/debian/", "https://snapshot.debian.org/archive/debian/20240101T000000Z/"},
 	}
 }
 
@@ -40,7 +38,7 @@ func (f *fetcher) reviews(ctx context.Context, p debPackage) (Corpus, error) {
 	}
 	archive, err := f.fetchDeb(ctx, p)
 	if err != nil {
-		return Corpus{}, orNothing(ctx, p.name, err, "allow this machine the archive of Debian packages")
+		return Corpus{}, orNothing(ctx, p.name, err, fmt.Sprintf("allow apt-get of Debian 12 its archive, or put %s, from anywhere, into %s", p.file, f.o.Cache))
 	}
 	texts, err := reviewsOf(archive)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Code is an exit code of the program. The values are part of the public interface: scripts and schedulers act on them.
@@ -28,6 +29,10 @@ const (
 	NotPermitted Code = 77 // not permitted, or owned by another process
 	Mismatch     Code = 78 // the checkpoint does not match this configuration, data or program
 )
+
+// SameStop is how long after a signal to stop another one is the same wish: a scheduler may signal every process of a job, and the
+// programs between pass their own on.
+const SameStop = time.Second
 
 // Codes lists every exit code in ascending order.
 func Codes() []Code {

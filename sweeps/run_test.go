@@ -320,7 +320,7 @@ func TestRun_DeafMembersAreKilled(t *testing.T) {
 				_, _ = io.ReadFull(ready, make([]byte, 2))
 				for range c.n {
 					signals <- syscall.SIGINT
-					time.Sleep(sameStop + 100*time.Millisecond)
+					time.Sleep(record.SameStop + 100*time.Millisecond)
 				}
 			}()
 			o := s.options()

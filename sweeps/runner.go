@@ -137,7 +137,7 @@ func (r *runner) loop(ctx context.Context) {
 		case <-tick.C:
 			r.onTick()
 		case s := <-r.o.Signals:
-			if !r.stopping || time.Since(r.stopped) > sameStop {
+			if !r.stopping || time.Since(r.stopped) > record.SameStop {
 				grace = r.onStop(s.String())
 			}
 		case <-cancelled:
@@ -388,10 +388,6 @@ func (r *runner) end(j *job, p phase) {
 	}
 	r.o.Log.Info("cell ended", "run_id", j.cell.ID, "phase", int(p), "cause", j.fault.cause)
 }
-
-// sameStop is how long after a first signal another one is the same wish: a scheduler may signal every process of a job, and a shell between
-// passes its own on.
-const sameStop = time.Second
 
 // onStop reacts to a signal: the first one asks members to save and stop, the
 // second kills them. It returns the channel that fires when the grace is over.

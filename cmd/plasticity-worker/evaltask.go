@@ -217,7 +217,8 @@ func claim(out string, evaluation any) error {
 	old, err := record.ReadFile(record.OS(), path, 1<<20)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if results := filepath.Join(out, metric.ResultsFile); exists(results) {
+		results := filepath.Join(out, metric.ResultsFile)
+		if _, err := os.Stat(results); err == nil {
 			return record.Fail(record.NotPermitted, "%s is not of this evaluation and is not replaced: choose another folder with --out", results)
 		}
 		return record.WriteFileAtomic(record.OS(), path, text)
@@ -227,11 +228,6 @@ func claim(out string, evaluation any) error {
 		return record.Fail(record.Mismatch, "%s is about another evaluation than this one: choose another folder with --out", path)
 	}
 	return nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // answer reads the answers that are there and makes the others, in the order of the test set.

